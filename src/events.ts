@@ -1,0 +1,33 @@
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { Cost, ImageOutcome, ResolvedParameters, Usage, Warning } from '../gen/atelier/v1/image_pb.ts'
+import type { ImageBody } from './images/image-body.ts'
+
+/** An image that somebody else serves: the provider, or this server's own store. */
+export interface ImageLink {
+  readonly url: string
+  /** Empty where it is not known. */
+  readonly mediaType: string
+}
+
+/**
+ * What every operation yields, in this order: `accepted` once, then for each image its `image` (or `no_image`) and at most one
+ * `image_details`, then `completed` once. A failure is thrown. An `ImageBody` must be read, or left, before the next event is asked for.
+ */
+export type GenerationEvent =
+  | { kind: 'accepted'; taskId: string; provider: string; model: string; warnings: readonly Warning[] }
+  | { kind: 'image'; index: number; image: ImageBody | ImageLink }
+  /** What the provider said about an image; it may only be known after the image's last byte. */
+  | { kind: 'image_details'; index: number; revisedPrompt?: string; providerFields?: JsonObject }
+  | { kind: 'no_image'; index: number; outcome: ImageOutcome; message: string }
+  | {
+      kind: 'completed'
+      usage?: Usage
+      resolved?: ResolvedParameters
+      cost?: Cost
+      warnings?: readonly Warning[]
+      providerFields?: JsonObject
+    }
+
+export function isImageBody(image: ImageBody | ImageLink): image is ImageBody {
+  return 'read' in image
+}

@@ -1,0 +1,50 @@
+import pino, { type DestinationStream, type Logger } from 'pino'
+
+export type { Logger } from 'pino'
+
+export interface LogOptions {
+  /** Least severe level to write. */
+  level: string
+  /** Values that must never appear in a line, whatever field they are in: keys from the configuration. */
+  secrets?: readonly string[]
+  /** Where lines go; standard output unless told. */
+  destination?: DestinationStream
+}
+
+/**
+ * One JSON object per line. Only named scalar fields are logged, and errors pass through `describeError`; on top of that every known
+ * secret and everything shaped like an API key is blanked in the finished line, because redacting by field name misses nested objects
+ * and message texts.
+ */
+export function createLog(options: LogOptions): Logger {
+  const destination = options.destination ?? pino.destination({ dest: 1, sync: false, minLength: 0 })
+  const secrets = (options.secrets ?? []).filter((secret) => secret.length >= 8)
+  const scrub = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line).replace(keyShaped, '[secret]')
+  return pino(
+    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
+    { write: (line) => destination.write(scrub(line)) }
+  )
+}
+
+/** `sk-…` and `Bearer …` as OpenAI, Stability and this server write keys. */
+const keyShaped = /\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}|(?<=[Bb]earer )[^\s"\\]{8,}/g
+
+interface DescribedError {
+  name: string
+  message: string
+  code?: string
+  stack?: string
+  cause?: DescribedError
+}
+
+/** The fields of an error that may be logged; HTTP clients hang requests, headers and bodies on the others. */
+export function describeError(thrown: unknown): DescribedError {
+  if (!(thrown instanceof Error)) return { name: typeof thrown, message: 'not an Error' }
+  return {
+    name: thrown.name,
+    message: thrown.message,
+    ...('code' in thrown && typeof thrown.code === 'string' ? { code: thrown.code } : {}),
+    ...(thrown.stack === undefined ? {} : { stack: thrown.stack }),
+    ...(thrown.cause === undefined ? {} : { cause: describeError(thrown.cause) })
+  }
+}

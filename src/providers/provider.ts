@@ -1,0 +1,38 @@
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { GenerationEvent } from '../events.ts'
+import type { Logger } from '../log.ts'
+
+/** A provider backend: one adapter bound to one base URL. */
+export interface Provider {
+  /**
+   * What can be done about an attempt whose answer was lost. `idempotent`: send it again with the same key; `resumable`: poll the job;
+   * `opaque`: nothing, it may have been made and billed.
+   */
+  readonly recovery: 'idempotent' | 'resumable' | 'opaque'
+  /** Origins whose URLs in its answers may be fetched although they are private. */
+  readonly trustedOrigins: readonly string[]
+  /**
+   * Makes one upstream call and yields what it gives, without `accepted`. Throws GatewayErrors that state their `outcome`. Leaving the
+   * iteration early stops the call.
+   */
+  run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent>
+}
+
+export type ProviderEvent = Exclude<GenerationEvent, { kind: 'accepted' }>
+
+/** One call to a provider: everything in it is legal for the model. */
+export interface Work {
+  /** The request in the serving model's own terms: what it cannot honour has been taken out or translated. */
+  request: GenerateImagesRequest
+  /** The provider's name for the model. */
+  upstreamModel: string
+  /** Images to ask for in this call. */
+  n: number
+}
+
+export interface AttemptContext {
+  /** The key to call the provider with; empty where it asks for none. */
+  credential: string
+  signal: AbortSignal
+  log: Logger
+}
