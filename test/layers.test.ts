@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 
 const layers = [
   'errors',
+  'contract',
   'log',
   'call',
   'images',

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/catalog.proto.
  */
 export const file_atelier_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEifwoHQ2F0YWxvZxIoCgZ2ZW5kb3IYASABKAlCGLpIFXITMhFeW2Etel1bYS16MC05LV0qJBIWCg52ZW5kb3JfYWxpYXNlcxgCIAMoCRIyCgZtb2RlbHMYAyADKAsyGC5hdGVsaWVyLnYxLkNhdGFsb2dNb2RlbEIIukgFkgECCAEi6wIKDENhdGFsb2dNb2RlbBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGIACEhYKDnVwc3RyZWFtX21vZGVsGAIgASgJEg8KB2FsaWFzZXMYAyADKAkSDwoHY3JlYXRlZBgEIAEoAxInCgZzdGF0dXMYBSABKA4yFy5hdGVsaWVyLnYxLk1vZGVsU3RhdHVzEj0KDXNodXRkb3duX2RhdGUYBiABKAlCJrpII3IhMh9eKFswLTldezR9LVswLTldezJ9LVswLTldezJ9KT8kEhMKC3JlcGxhY2VtZW50GAcgASgJEjsKDGNhcGFiaWxpdGllcxgIIAEoCzIdLmF0ZWxpZXIudjEuTW9kZWxDYXBhYmlsaXRpZXNCBrpIA8gBARIXCgZzb3VyY2UYCSABKAlCB7pIBHICEAESNAoHY2hlY2tlZBgKIAEoCUIjukggch4yHF5bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSRiBnByb3RvMw", [file_atelier_v1_model, file_buf_validate_validate]);
+  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEirwEKB0NhdGFsb2cSKAoGdmVuZG9yGAEgASgJQhi6SBVyEzIRXlthLXpdW2EtejAtOS1dKiQSFgoOdmVuZG9yX2FsaWFzZXMYAiADKAkSMgoGbW9kZWxzGAMgAygLMhguYXRlbGllci52MS5DYXRhbG9nTW9kZWxCCLpIBZIBAggBEi4KCGJhc2VfdXJsGAQgASgJQhy6SBlyFzIVXihodHRwczovL1teXHM/I10rKT8kIv4CCgxDYXRhbG9nTW9kZWwSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAAhIWCg51cHN0cmVhbV9tb2RlbBgCIAEoCRIPCgdhbGlhc2VzGAMgAygJEg8KB2NyZWF0ZWQYBCABKAMSJwoGc3RhdHVzGAUgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxI9Cg1zaHV0ZG93bl9kYXRlGAYgASgJQia6SCNyITIfXihbMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSk/JBITCgtyZXBsYWNlbWVudBgHIAEoCRI7CgxjYXBhYmlsaXRpZXMYCCABKAsyHS5hdGVsaWVyLnYxLk1vZGVsQ2FwYWJpbGl0aWVzQga6SAPIAQESFwoGc291cmNlGAkgASgJQge6SARyAhABEjQKB2NoZWNrZWQYCiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEhEKCXNuYXBzaG90cxgLIAMoCWIGcHJvdG8z", [file_atelier_v1_model, file_buf_validate_validate]);
 
 /**
  * What is known about models. One file of it per vendor is part of the server (src/routing/catalog/*.yaml).
@@ -41,6 +41,13 @@ export type Catalog = Message<"atelier.v1.Catalog"> & {
    * @generated from field: repeated atelier.v1.CatalogModel models = 3;
    */
   models: CatalogModel[];
+
+  /**
+   * Address of the vendor's own API, which asks for a key. Empty: the vendor is built in and needs none.
+   *
+   * @generated from field: string base_url = 4;
+   */
+  baseUrl: string;
 };
 
 /**
@@ -71,7 +78,7 @@ export type CatalogModel = Message<"atelier.v1.CatalogModel"> & {
   upstreamModel: string;
 
   /**
-   * Other names that reach it, e.g. dated snapshots.
+   * Other names that reach it.
    *
    * @generated from field: repeated string aliases = 3;
    */
@@ -125,6 +132,13 @@ export type CatalogModel = Message<"atelier.v1.CatalogModel"> & {
    * @generated from field: string checked = 10;
    */
   checked: string;
+
+  /**
+   * Dated names of the vendor's for one fixed version of it. They reach it too, and are sent as they were written.
+   *
+   * @generated from field: repeated string snapshots = 11;
+   */
+  snapshots: string[];
 };
 
 /**

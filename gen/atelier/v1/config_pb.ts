@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/config.proto.
  */
 export const file_atelier_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSLrBgoGQ29uZmlnEj8KBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSQSPgoKcHVibGljX3VybBgCIAEoCUIqukgnciUyI14oaHR0cHM/Oi8vW15ccy8/I10rKC9bXlxzPyNdKik/KT8kEhkKCGRhdGFfZGlyGAMgASgJQge6SARyAhABEh4KDWRlZmF1bHRfbW9kZWwYBCABKAlCB7pIBHICEAESJwoHYXBpX2tleRgFIAEoCUIWukgTchEyD14oXFN7MTYsNTEyfSk/JBIpCglhZG1pbl9rZXkYBiABKAlCFrpIE3IRMg9eKFxTezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEkgKCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnQSWQoJcHJvdmlkZXJzGAkgAygLMiEuYXRlbGllci52MS5Db25maWcuUHJvdmlkZXJzRW50cnlCI7pIIJoBHSIbchkyF15bYS16XVthLXowLTlfLV17MCw2Mn0kEjAKB2FsaWFzZXMYCiADKAsyHy5hdGVsaWVyLnYxLkNvbmZpZy5BbGlhc2VzRW50cnkSKAoGZWdyZXNzGAsgASgLMhguYXRlbGllci52MS5FZ3Jlc3NDb25maWcSIgoDdGxzGAwgASgLMhUuYXRlbGllci52MS5UbHNDb25maWcSJAoEY29ycxgNIAEoCzIWLmF0ZWxpZXIudjEuQ29yc0NvbmZpZxIoCgZsaW1pdHMYDiABKAsyGC5hdGVsaWVyLnYxLkxpbWl0c0NvbmZpZxIqChVsaW5rX2xpZmV0aW1lX3NlY29uZHMYDyABKA1CC7pICCoGGID1JCgBGkwKDlByb3ZpZGVyc0VudHJ5EgsKA2tleRgBIAEoCRIpCgV2YWx1ZRgCIAEoCzIaLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWc6AjgBGi4KDEFsaWFzZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItgCCg5Qcm92aWRlckNvbmZpZxIoCgdhZGFwdGVyGAEgASgJQhe6SBRyElIAUgZvcGVuYWlSBnNrZXRjaBIvCghiYXNlX3VybBgCIAEoCUIdukgachgyFl4oaHR0cHM/Oi8vW15ccz8jXSspPyQSGQoHYXBpX2tleRgDIAEoCUIIukgFcgMYgCASDgoGbW9kZWxzGAQgAygJEjgKB2hlYWRlcnMYBSADKAsyJy5hdGVsaWVyLnYxLlByb3ZpZGVyQ29uZmlnLkhlYWRlcnNFbnRyeRIhCg9tYXhfY29ubmVjdGlvbnMYBiABKA1CCLpIBSoDGJBOEiEKD3RpbWVvdXRfc2Vjb25kcxgHIAEoDUIIukgFKgMYkBwSEAoIZGlzYWJsZWQYCCABKAgaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHQoMRWdyZXNzQ29uZmlnEg0KBWFsbG93GAEgAygJIkkKCVRsc0NvbmZpZxIhChBjZXJ0aWZpY2F0ZV9maWxlGAEgASgJQge6SARyAhABEhkKCGtleV9maWxlGAIgASgJQge6SARyAhABIkgKCkNvcnNDb25maWcSOgoNYWxsb3dfb3JpZ2lucxgBIAMoCUIjukggkgEdIhtyGTIXXihcKnxodHRwcz86Ly9bXlxzL10rKSQimQEKDExpbWl0c0NvbmZpZxIgCg1tYXhfaW5fZmxpZ2h0GAEgASgNQgm6SAYqBBjAhD0SIgoObWF4X2JvZHlfYnl0ZXMYAiABKA1CCrpIByoFGICAgCASIgoPbWF4X2Nvbm5lY3Rpb25zGAMgASgNQgm6SAYqBBjAhD0SHwoNZHJhaW5fc2Vjb25kcxgEIAEoDUIIukgFKgMYkBxiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSLcBwoGQ29uZmlnEkQKBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSRIAIgBARI+CgpwdWJsaWNfdXJsGAIgASgJQiq6SCdyJTIjXihodHRwcz86Ly9bXlxzLz8jXSsoL1teXHM/I10qKT8pPyQSHgoIZGF0YV9kaXIYAyABKAlCB7pIBHICEAFIAYgBARIjCg1kZWZhdWx0X21vZGVsGAQgASgJQge6SARyAhABSAKIAQESKgoHYXBpX2tleRgFIAEoCUIZukgWchQyEl4oWyEtfl17MTYsNTEyfSk/JBIsCglhZG1pbl9rZXkYBiABKAlCGbpIFnIUMhJeKFshLX5dezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEk0KCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnRIA4gBARJZCglwcm92aWRlcnMYCSADKAsyIS5hdGVsaWVyLnYxLkNvbmZpZy5Qcm92aWRlcnNFbnRyeUIjukggmgEdIhtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYyfSQSMAoHYWxpYXNlcxgKIAMoCzIfLmF0ZWxpZXIudjEuQ29uZmlnLkFsaWFzZXNFbnRyeRIoCgZlZ3Jlc3MYCyABKAsyGC5hdGVsaWVyLnYxLkVncmVzc0NvbmZpZxIiCgN0bHMYDCABKAsyFS5hdGVsaWVyLnYxLlRsc0NvbmZpZxIkCgRjb3JzGA0gASgLMhYuYXRlbGllci52MS5Db3JzQ29uZmlnEigKBmxpbWl0cxgOIAEoCzIYLmF0ZWxpZXIudjEuTGltaXRzQ29uZmlnEi8KFWxpbmtfbGlmZXRpbWVfc2Vjb25kcxgPIAEoDUILukgIKgYYgPUkKAFIBIgBARpMCg5Qcm92aWRlcnNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5hdGVsaWVyLnYxLlByb3ZpZGVyQ29uZmlnOgI4ARouCgxBbGlhc2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdfbGlzdGVuQgsKCV9kYXRhX2RpckIQCg5fZGVmYXVsdF9tb2RlbEIMCgpfbG9nX2xldmVsQhgKFl9saW5rX2xpZmV0aW1lX3NlY29uZHMijgMKDlByb3ZpZGVyQ29uZmlnEigKB2FkYXB0ZXIYASABKAlCF7pIFHISUgBSBm9wZW5haVIGc2tldGNoEi8KCGJhc2VfdXJsGAIgASgJQh26SBpyGDIWXihodHRwcz86Ly9bXlxzPyNdKyk/JBIZCgdhcGlfa2V5GAMgASgJQgi6SAVyAxiAIBIOCgZtb2RlbHMYBCADKAkSOAoHaGVhZGVycxgFIAMoCzInLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuSGVhZGVyc0VudHJ5EigKD21heF9jb25uZWN0aW9ucxgGIAEoDUIKukgHKgUYkE4oAUgAiAEBEigKD3RpbWVvdXRfc2Vjb25kcxgHIAEoDUIKukgHKgUYkBwoAUgBiAEBEhAKCGRpc2FibGVkGAggASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEF9tYXhfY29ubmVjdGlvbnNCEgoQX3RpbWVvdXRfc2Vjb25kcyIdCgxFZ3Jlc3NDb25maWcSDQoFYWxsb3cYASADKAkiSQoJVGxzQ29uZmlnEiEKEGNlcnRpZmljYXRlX2ZpbGUYASABKAlCB7pIBHICEAESGQoIa2V5X2ZpbGUYAiABKAlCB7pIBHICEAEiSAoKQ29yc0NvbmZpZxI6Cg1hbGxvd19vcmlnaW5zGAEgAygJQiO6SCCSAR0iG3IZMhdeKFwqfGh0dHBzPzovL1teXHMvXSspJCL+AQoMTGltaXRzQ29uZmlnEicKDW1heF9pbl9mbGlnaHQYASABKA1CC7pICCoGGMCEPSgBSACIAQESKQoObWF4X2JvZHlfYnl0ZXMYAiABKA1CDLpICSoHGICAgCAoAUgBiAEBEikKD21heF9jb25uZWN0aW9ucxgDIAEoDUILukgIKgYYwIQ9KAFIAogBARIkCg1kcmFpbl9zZWNvbmRzGAQgASgNQgi6SAUqAxiQHEgDiAEBQhAKDl9tYXhfaW5fZmxpZ2h0QhEKD19tYXhfYm9keV9ieXRlc0ISChBfbWF4X2Nvbm5lY3Rpb25zQhAKDl9kcmFpbl9zZWNvbmRzYgZwcm90bzM", [file_buf_validate_validate]);
 
 /**
  * The server's configuration: `atelier.yaml` in snake_case, below the environment variables named here.
@@ -22,9 +22,9 @@ export type Config = Message<"atelier.v1.Config"> & {
   /**
    * Address to listen on, `host:port`. Unset: 127.0.0.1:8080. Environment: ATELIER_LISTEN; PORT means 0.0.0.0:$PORT.
    *
-   * @generated from field: string listen = 1;
+   * @generated from field: optional string listen = 1;
    */
-  listen: string;
+  listen?: string | undefined;
 
   /**
    * Origin under which callers reach this server; links to images begin with it. Unset: http:// (https:// with `tls`) and the listen
@@ -37,26 +37,26 @@ export type Config = Message<"atelier.v1.Config"> & {
   /**
    * Directory for the database, images and keys. Unset: ./data. Environment: ATELIER_DATA_DIR.
    *
-   * @generated from field: string data_dir = 3;
+   * @generated from field: optional string data_dir = 3;
    */
-  dataDir: string;
+  dataDir?: string | undefined;
 
   /**
    * Model that serves requests which name none, resolved like a written name. Unset: dall-e-3.
    *
-   * @generated from field: string default_model = 4;
+   * @generated from field: optional string default_model = 4;
    */
-  defaultModel: string;
+  defaultModel?: string | undefined;
 
   /**
-   * API key that callers use, at least 16 characters. Unset: the first start creates one. Environment: ATELIER_API_KEY.
+   * API key that callers use, 16 to 512 visible ASCII characters. Unset: the first start creates one. Environment: ATELIER_API_KEY.
    *
    * @generated from field: string api_key = 5;
    */
   apiKey: string;
 
   /**
-   * Key for GET /metrics, at least 16 characters. Unset: `atelier new-key --admin` creates one. Environment: ATELIER_ADMIN_KEY.
+   * Key for GET /metrics, 16 to 512 visible ASCII characters. Unset: `atelier new-key --admin` creates one. Environment: ATELIER_ADMIN_KEY.
    *
    * @generated from field: string admin_key = 6;
    */
@@ -72,9 +72,9 @@ export type Config = Message<"atelier.v1.Config"> & {
   /**
    * Least severe log line to write: trace, debug, info, warn, error, fatal, silent. Unset: info. Environment: ATELIER_LOG_LEVEL.
    *
-   * @generated from field: string log_level = 8;
+   * @generated from field: optional string log_level = 8;
    */
-  logLevel: string;
+  logLevel?: string | undefined;
 
   /**
    * Providers by name, in the order in which they are asked for a model that several serve. Unset: `openai`, when OPENAI_API_KEY or
@@ -122,9 +122,9 @@ export type Config = Message<"atelier.v1.Config"> & {
   /**
    * Seconds for which a signed link to an image works. Unset: 3600.
    *
-   * @generated from field: uint32 link_lifetime_seconds = 15;
+   * @generated from field: optional uint32 link_lifetime_seconds = 15;
    */
-  linkLifetimeSeconds: number;
+  linkLifetimeSeconds?: number | undefined;
 };
 
 /**
@@ -178,16 +178,16 @@ export type ProviderConfig = Message<"atelier.v1.ProviderConfig"> & {
   /**
    * Most connections to it at a time. Unset: 256.
    *
-   * @generated from field: uint32 max_connections = 6;
+   * @generated from field: optional uint32 max_connections = 6;
    */
-  maxConnections: number;
+  maxConnections?: number | undefined;
 
   /**
    * Longest time to wait for it, in seconds. Unset: the model's in the catalog, else 600.
    *
-   * @generated from field: uint32 timeout_seconds = 7;
+   * @generated from field: optional uint32 timeout_seconds = 7;
    */
-  timeoutSeconds: number;
+  timeoutSeconds?: number | undefined;
 
   /**
    * Whether to leave it out.
@@ -283,30 +283,30 @@ export type LimitsConfig = Message<"atelier.v1.LimitsConfig"> & {
   /**
    * Most requests in flight; above it callers get 503 with `retry-after`. Unset: 2048.
    *
-   * @generated from field: uint32 max_in_flight = 1;
+   * @generated from field: optional uint32 max_in_flight = 1;
    */
-  maxInFlight: number;
+  maxInFlight?: number | undefined;
 
   /**
    * Largest body of a JSON request, in bytes. Unset: 1 MiB.
    *
-   * @generated from field: uint32 max_body_bytes = 2;
+   * @generated from field: optional uint32 max_body_bytes = 2;
    */
-  maxBodyBytes: number;
+  maxBodyBytes?: number | undefined;
 
   /**
    * Most connections. Unset: 10000.
    *
-   * @generated from field: uint32 max_connections = 3;
+   * @generated from field: optional uint32 max_connections = 3;
    */
-  maxConnections: number;
+  maxConnections?: number | undefined;
 
   /**
    * Seconds that requests in flight are given after SIGTERM. Unset: 30.
    *
-   * @generated from field: uint32 drain_seconds = 4;
+   * @generated from field: optional uint32 drain_seconds = 4;
    */
-  drainSeconds: number;
+  drainSeconds?: number | undefined;
 };
 
 /**
