@@ -1,0 +1,68 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { JsonObject } from '@bufbuild/protobuf'
+import { createValidator, type Validator } from '@bufbuild/protovalidate'
+import { parse } from 'yaml'
+import { type Catalog, type CatalogModel, CatalogSchema } from '../../gen/atelier/v1/catalog_pb.ts'
+import { decodeMessage } from '../contract/json.ts'
+
+/**
+ * Reads what is known about models from the YAML files of a directory, one vendor each, in the order of their names. Throws an Error
+ * that names file, place and problem where a file is wrong, or where two models claim one name.
+ */
+export function loadCatalog(directory = join(import.meta.dirname, 'catalog')): Catalog[] {
+  const validator = createValidator()
+  const files = readdirSync(directory)
+    .filter((file) => file.endsWith('.yaml'))
+    .sort()
+  const catalogs = files.map((file) => inFile(file, () => readCatalog(readFileSync(join(directory, file), 'utf8'), validator)))
+  const owners = new Map<string, string>()
+  for (const [index, catalog] of catalogs.entries()) inFile(files[index] ?? '', () => claimNames(catalog, owners))
+  return catalogs
+}
+
+/** Every name that reaches a model of the catalog: its own, its aliases, its snapshots. */
+export function namesOf(model: CatalogModel): string[] {
+  return [model.name, ...model.aliases, ...model.snapshots]
+}
+
+function inFile<T>(file: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new Error(`${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+function readCatalog(text: string, validator: Validator): Catalog {
+  const document: unknown = parse(text, { merge: true })
+  if (typeof document !== 'object' || document === null || Array.isArray(document))
+    throw new Error('must be a mapping with vendor and models')
+  const { message, unknown } = decodeMessage(CatalogSchema, document as JsonObject)
+  const stranger = Object.keys(unknown)[0]
+  if (stranger !== undefined) throw new Error(`${stranger}: is not known here`)
+  const result = validator.validate(CatalogSchema, message)
+  if (result.kind !== 'valid') throw new Error(result.kind === 'invalid' ? result.violations.join('; ') : result.error.message)
+  checkReplacements(message)
+  return message
+}
+
+function checkReplacements({ models }: Catalog): void {
+  for (const [index, { replacement }] of models.entries()) {
+    if (replacement === '' || models.some(({ name }) => name === replacement)) continue
+    throw new Error(`models[${index}].replacement: there is no model ${replacement} in this file`)
+  }
+}
+
+function claimNames({ vendor, vendorAliases, models }: Catalog, owners: Map<string, string>): void {
+  const claim = (name: string, owner: string, place: string) => {
+    const other = owners.get(name)
+    if (other !== undefined) throw new Error(`${place}: ${name} is a name of ${other} already`)
+    owners.set(name, owner)
+  }
+  // The trailing slash keeps vendors, which stand before one in `vendor/model`, apart from models.
+  for (const name of [vendor, ...vendorAliases]) claim(`${name}/`, `${vendor}/`, 'vendor')
+  for (const [index, model] of models.entries()) {
+    for (const name of namesOf(model)) claim(name, `${vendor}/${model.name}`, `models[${index}]`)
+  }
+}
