@@ -9,6 +9,8 @@ export interface Provider {
    * `opaque`: nothing, it may have been made and billed.
    */
   readonly recovery: 'idempotent' | 'resumable' | 'opaque'
+  /** Which `provider_options` it understands. */
+  readonly understands: 'any option' | readonly string[]
   /** Origins whose URLs in its answers may be fetched although they are private. */
   readonly trustedOrigins: readonly string[]
   /**
@@ -34,5 +36,7 @@ export interface AttemptContext {
   /** The key to call the provider with; empty where it asks for none. */
   credential: string
   signal: AbortSignal
+  /** Longest time for the whole call, its body included. */
+  timeoutMs: number
   log: Logger
 }

@@ -1,0 +1,202 @@
+import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
+import { ImageOutcome, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { type GatewayError, gatewayError } from '../errors.ts'
+import type { ImageLink } from '../events.ts'
+import { type ImageBody, imageFromBase64 } from '../images/image-body.ts'
+import { JsonError, readJson } from '../images/read-json.ts'
+import { type ErrorContext, toInlineError } from './openai-errors.ts'
+import { isObject, takeResolved, takeUsage, withoutNulls } from './openai-fields.ts'
+import type { ProviderEvent } from './provider.ts'
+
+export interface AnswerContext extends ErrorContext {
+  /** What relative links are resolved against. */
+  baseUrl: string
+  /** Images that were asked for. */
+  n: number
+  /** Media type of the file format that was asked for; empty where it was left open. */
+  mediaType: string
+}
+
+type NoImage = Extract<ProviderEvent, { kind: 'no_image' }>
+
+/**
+ * Reads a success answer while it arrives: each image is handed out before its last byte is here. Throws where it holds no image at all;
+ * items without one are `no_image` where it holds at least one.
+ */
+export async function* fromWire(body: AsyncIterable<Uint8Array>, context: AnswerContext): AsyncIterable<ProviderEvent> {
+  const held: NoImage[] = []
+  let document: JsonObject = {}
+  let images = 0
+  let index = 0
+  let opened = false
+  try {
+    for await (const part of readJson(body, { lift: ['data[].b64_json'], emit: ['data[]'] })) {
+      if (part.kind === 'value' && part.path.length === 0) document = isObject(part.value) ? part.value : {}
+      const position = Number(part.path[1] ?? -1)
+      // Behind the current item: a second `data` member. Before it: elements that are no objects, which are not emitted.
+      if (position < index) continue
+      for (; index < position && index < context.n; index++) held.push(noImage({}, index, context))
+      const wanted = !opened && position < context.n
+      const image = !wanted ? undefined : part.kind === 'lifted' ? await openBase64(part.chars, context) : openLink(part.value, context)
+      if (image) {
+        opened = true
+        images += 1
+        yield* held.splice(0)
+        yield { kind: 'image', index, image }
+      }
+      if (part.kind === 'lifted') continue
+      if (opened) yield* detailsOf(part.value, index)
+      else if (wanted) held.push(noImage(part.value, index, context))
+      if (images > 0) yield* held.splice(0)
+      index = position + 1
+      opened = false
+    }
+  } catch (error) {
+    throw toUpstreamError(error, context)
+  }
+  if (images === 0) throw withoutImages(document, held, context)
+  for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
+  yield completed(document, index, context)
+}
+
+/** The image in a `b64_json`, with a `data:` prefix taken off; undefined for an empty string. */
+async function openBase64(chars: AsyncIterable<Uint8Array>, context: AnswerContext): Promise<ImageBody | undefined> {
+  const source = chars[Symbol.asyncIterator]()
+  let head: Uint8Array = new Uint8Array()
+  let prefix: RegExpExecArray | null = null
+  for (;;) {
+    const next = await source.next()
+    if (next.done) break
+    head = head.length === 0 ? next.value : Buffer.concat([head, next.value])
+    const text = String.fromCharCode(...head.subarray(0, 256))
+    prefix = /^data:([^,;]*)[^,]*;base64,/.exec(text)
+    if (prefix ? head.length > prefix[0].length : head.length >= 256 || (head.length >= 5 && !text.startsWith('data:'))) break
+  }
+  const first = head.subarray(prefix?.[0].length ?? 0)
+  if (first.length === 0) return undefined
+  return withUpstreamErrors(imageFromBase64(resume(first, source), imageType(prefix?.[1]) || context.mediaType), context)
+}
+
+/** What was read ahead, then the rest, without another asynchronous layer. */
+function resume(head: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
+  let ahead: Uint8Array | undefined = head
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        if (!ahead || ahead.length === 0) return rest.next()
+        const value = ahead
+        ahead = undefined
+        return Promise.resolve({ done: false, value })
+      },
+      return: async () => (await rest.return?.()) ?? { done: true, value: undefined }
+    })
+  }
+}
+
+/** The image that an item links to; undefined where it has no usable link or says that the image is not to be shown. */
+function openLink(item: JsonValue, context: AnswerContext): ImageLink | ImageBody | undefined {
+  if (!isObject(item) || isFlagged(item)) return undefined
+  const { url, mime_type } = item
+  if (typeof url !== 'string' || url === '' || !URL.canParse(url, context.baseUrl)) return undefined
+  const inline = /^data:([^,;]*)[^,]*;base64,/.exec(url)
+  if (inline)
+    return withUpstreamErrors(imageFromBase64(onlyChunk(Buffer.from(url.slice(inline[0].length), 'latin1')), imageType(inline[1])), context)
+  const absolute = new URL(url, context.baseUrl)
+  if (absolute.protocol !== 'https:' && absolute.protocol !== 'http:') return undefined
+  return { url: absolute.href, mediaType: imageType(mime_type) }
+}
+
+async function* onlyChunk(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+  yield chunk
+}
+
+function* detailsOf(item: JsonValue, index: number): Iterable<ProviderEvent> {
+  if (!isObject(item)) return
+  const { b64_json, url, revised_prompt, ...rest } = item
+  const providerFields = withoutNulls(rest)
+  const revisedPrompt = typeof revised_prompt === 'string' ? revised_prompt : ''
+  const unnamed = Object.keys(providerFields).length > 0
+  if (!unnamed && revisedPrompt === '') return
+  yield { kind: 'image_details', index, ...(revisedPrompt === '' ? {} : { revisedPrompt }), ...(unnamed ? { providerFields } : {}) }
+}
+
+/** Why an image is missing, from its item, or from the whole answer where it has no item. */
+function noImage(item: JsonValue, index: number, context: AnswerContext): NoImage {
+  const source = isObject(item) ? item : {}
+  const error = isSet(source.error) ? toInlineError(source.error, context) : undefined
+  const moderated = isFlagged(source) || error?.reason === 'CONTENT_POLICY_VIOLATION'
+  const outcome = moderated ? ImageOutcome.MODERATED : ImageOutcome.FAILED
+  const message = moderated ? "the provider's safety system withheld the image" : 'the provider returned no image'
+  return { kind: 'no_image', index, outcome, message: error ? `${message}: ${error.fields.problem}` : message }
+}
+
+/** xAI's and Ideogram's flags and Azure's filter results. */
+function isFlagged(item: JsonObject): boolean {
+  if (item.respect_moderation === false || item.is_image_safe === false) return true
+  const filters = isObject(item.content_filter_results) ? Object.values(item.content_filter_results) : []
+  return filters.some((filter) => isObject(filter) && filter.filtered === true)
+}
+
+function withoutImages(document: JsonObject, held: readonly NoImage[], context: AnswerContext): GatewayError {
+  const { provider } = context
+  if (isSet(document.error)) return toInlineError(document, context)
+  if (held.length === 0 && (isSet(document.message) || isSet(document.detail))) return toInlineError(document, context)
+  const moderated = held.find((event) => event.outcome === ImageOutcome.MODERATED)
+  if (moderated) {
+    const options = { outcome: 'unknown', moderation: { stage: 'output', categories: [] as string[] } } as const
+    return gatewayError('CONTENT_POLICY_VIOLATION', { problem: moderated.message }, options)
+  }
+  const problem = held[0]?.message ?? 'it answered without any image'
+  return gatewayError('PROVIDER_FAILED', { provider, problem }, { outcome: 'unknown' })
+}
+
+function completed(document: JsonObject, items: number, context: AnswerContext): ProviderEvent {
+  const { created, data, error, ...rest } = document
+  const unnamed = withoutNulls(rest)
+  const resolved = takeResolved(unnamed)
+  const usage = takeUsage(unnamed)
+  const message = `the provider ${context.provider} returned ${items} images instead of ${context.n}: the first ${context.n} are delivered`
+  return {
+    kind: 'completed',
+    ...(usage ? { usage } : {}),
+    ...(resolved ? { resolved } : {}),
+    ...(items > context.n ? { warnings: [create(WarningSchema, { kind: WarningKind.IGNORED, param: 'n', message })] } : {}),
+    ...(Object.keys(unnamed).length > 0 ? { providerFields: unnamed } : {})
+  }
+}
+
+/** The same image, whose source breaks off with an error that says what is known about the upstream call. */
+function withUpstreamErrors(image: ImageBody, context: AnswerContext): ImageBody {
+  const rethrow = (error: unknown): never => {
+    throw toUpstreamError(error, context)
+  }
+  return {
+    mediaType: image.mediaType,
+    form: image.form,
+    read: (as) => {
+      const source = image.read(as)[Symbol.asyncIterator]()
+      return {
+        [Symbol.asyncIterator]: () => ({
+          next: () => source.next().catch(rethrow),
+          return: async () => (await source.return?.()) ?? { done: true, value: undefined }
+        })
+      }
+    }
+  }
+}
+
+/** Broken JSON and broken base64, as what they mean for the call; any other error as it is. */
+function toUpstreamError(error: unknown, context: AnswerContext): unknown {
+  const what = error instanceof JsonError ? 'JSON' : error instanceof SyntaxError ? 'image' : undefined
+  if (what === undefined) return error
+  const problem = `its ${what} is broken: ${(error as Error).message}`
+  return gatewayError('OUTCOME_UNKNOWN', { provider: context.provider, problem }, { outcome: 'unknown', cause: error })
+}
+
+function imageType(mediaType: JsonValue | undefined): string {
+  return typeof mediaType === 'string' && /^image\/[\w.+-]{1,64}$/.test(mediaType) ? mediaType : ''
+}
+
+function isSet(value: JsonValue | undefined): value is JsonValue {
+  return value !== undefined && value !== null && value !== ''
+}
