@@ -1,0 +1,141 @@
+import { mkdir, readdir, readFile, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { imageFromBytes } from '../../src/images/image-body.ts'
+import { openDatabase } from '../../src/storage/database.ts'
+import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts'
+import { blobStoreSuite } from '../suites/blob-store.ts'
+import { createTemporaryDirectory } from '../support/temporary-directory.ts'
+
+const meta = { organizationId: 'default', lifetimeSeconds: 60 }
+const png = Buffer.from('89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de', 'hex')
+const hourMs = 3_600_000
+
+blobStoreSuite('disk', openStore)
+
+test('keeps its directories and files closed to other users', async () => {
+  await using under = await openStore()
+  const { id } = await under.store.put(imageFromBytes(png, ''), meta)
+  const paths = [under.directory, join(under.directory, 'unfinished'), join(under.directory, id.slice(0, 2)), pathOf(under.directory, id)]
+  const modes = await Promise.all(paths.map(async (path) => (await stat(path)).mode & 0o777))
+  expect(modes).toEqual([0o700, 0o700, 0o700, 0o600])
+})
+
+test('removes at the start what an earlier process left half written', async () => {
+  await using under = await openStore()
+  await writeFile(join(under.directory, 'unfinished', 'a'.repeat(22)), png)
+  createDiskBlobStore({ directory: under.directory }, { database: under.database })
+  expect(await readdir(join(under.directory, 'unfinished'))).toEqual([])
+})
+
+test('sweeps away files that a crash has left without a record, but none that may just be being stored', async () => {
+  await using under = await openStore()
+  const stored = await under.store.put(imageFromBytes(png, ''), { ...meta, lifetimeSeconds: 100_000 })
+  const stray = join(under.directory, 'zz', 'z'.repeat(22))
+  await mkdir(join(under.directory, 'zz'), { recursive: true })
+  await writeFile(stray, png)
+  await under.store.sweep(Date.now())
+  expect(await under.inventory()).toEqual({ objects: 2, records: 1 })
+  const old = (Date.now() - hourMs - 1000) / 1000
+  await utimes(stray, old, old)
+  await utimes(pathOf(under.directory, stored.id), old, old)
+  await under.store.sweep(Date.now())
+  expect(await under.inventory()).toEqual({ objects: 1, records: 1 })
+  expect((await under.store.open(stored.id))?.id).toBe(stored.id)
+})
+
+test('finds nothing where the file of a record is gone, and sweeps the record away when it expires', async () => {
+  await using under = await openStore()
+  const { id } = await under.store.put(imageFromBytes(png, ''), meta)
+  await unlink(pathOf(under.directory, id))
+  expect(await under.store.open(id)).toBeUndefined()
+  expect(await under.store.sweep(Date.now() + 61_000)).toBe(1)
+  expect(await under.inventory()).toEqual({ objects: 0, records: 0 })
+})
+
+test('serves no file that was cut off', async () => {
+  await using under = await openStore()
+  const { id } = await under.store.put(imageFromBytes(png, ''), meta)
+  await truncate(pathOf(under.directory, id), 20)
+  await expect(under.store.open(id)).rejects.toMatchObject({
+    reason: 'STORAGE_FAILED',
+    message: 'the image could not be stored: the stored file does not have the size that was recorded'
+  })
+})
+
+test('reports a failing disk without naming a path', async () => {
+  await using under = await openStore()
+  await rm(join(under.directory, 'unfinished'), { recursive: true })
+  await writeFile(join(under.directory, 'unfinished'), '')
+  await expect(under.store.put(imageFromBytes(png, ''), meta)).rejects.toMatchObject({
+    reason: 'STORAGE_FAILED',
+    message: 'the image could not be stored: the file system answered ENOTDIR'
+  })
+})
+
+test('reports a file that goes away while it is about to be read', async () => {
+  await using under = await openStore()
+  const { id } = await under.store.put(imageFromBytes(png, ''), meta)
+  const stored = await under.store.open(id)
+  await under.store.delete(id)
+  await expect(Array.fromAsync(stored?.read() ?? [])).rejects.toMatchObject({
+    message: 'the image could not be stored: the file is not there any more'
+  })
+})
+
+test('touches no file outside its directory, whatever it is asked to delete', async () => {
+  await using under = await openStore()
+  const outside = join(under.directory, '../outside')
+  await writeFile(outside, 'precious')
+  expect(await under.store.delete('ab/../../../outside')).toBe(false)
+  expect(await under.store.open('ab/../../../outside')).toBeUndefined()
+  expect(await readFile(outside, 'utf8')).toBe('precious')
+})
+
+test('stores again once the disk works again', async () => {
+  await using under = await openStore()
+  const digits = [...'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz']
+  const inTheWay = digits.flatMap((first) => digits.map((second) => join(under.directory, first + second)))
+  await Promise.all(inTheWay.map((path) => writeFile(path, '')))
+  const put200 = () => Promise.allSettled(Array.from({ length: 200 }, () => under.store.put(imageFromBytes(png, ''), meta)))
+  expect(new Set((await put200()).map((result) => result.status))).toEqual(new Set(['rejected']))
+  await Promise.all(inTheWay.map((path) => unlink(path)))
+  expect(new Set((await put200()).map((result) => result.status))).toEqual(new Set(['fulfilled']))
+  expect(await under.inventory()).toEqual({ objects: 200, records: 200 })
+})
+
+test('sweeps on when one file cannot be removed, and reports it', async () => {
+  await using under = await openStore()
+  const blobs = await Promise.all(
+    Array.from({ length: 5 }, () => under.store.put(imageFromBytes(png, ''), { ...meta, lifetimeSeconds: 0 }))
+  )
+  const stuck = pathOf(under.directory, blobs[0]?.id ?? '')
+  await unlink(stuck)
+  await mkdir(stuck)
+  await expect(under.store.sweep(Date.now())).rejects.toMatchObject({ reason: 'STORAGE_FAILED' })
+  expect(await under.inventory()).toMatchObject({ records: 1 })
+})
+
+async function openStore() {
+  const temporary = await createTemporaryDirectory()
+  const directory = join(temporary.path, 'images')
+  const database = await openDatabase({ dataDir: join(temporary.path, 'data') })
+  return {
+    directory,
+    database,
+    store: createDiskBlobStore({ directory }, { database }),
+    async inventory() {
+      const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+      const records = await database.query.selectFrom('blobs').selectAll().execute()
+      return { objects: entries.filter((entry) => entry.isFile()).length, records: records.length }
+    },
+    async [Symbol.asyncDispose]() {
+      await database[Symbol.asyncDispose]()
+      await temporary[Symbol.asyncDispose]()
+    }
+  }
+}
+
+function pathOf(directory: string, id: string): string {
+  return join(directory, id.slice(0, 2), id)
+}

@@ -1,0 +1,81 @@
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { openMasterKey } from '../../src/storage/master-key.ts'
+import { createTemporaryDirectory } from '../support/temporary-directory.ts'
+
+const masterKey = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
+
+test('derives the keys of RFC 5869 from the master key, another one for each purpose', async () => {
+  const key = await openMasterKey({ masterKey, dataDir: '/nowhere' })
+  const labels = ['links', 'credentials', 'requests', 'fingerprints'] as const
+  const derived = labels.map((label) => Buffer.from(key.derive(label)).toString('hex'))
+  expect(derived[0]).toBe('2cd294ee8b155a06fab9902e847b1a5d1bfad387dde1dd817cc0c136c2a66913')
+  expect(new Set(derived).size).toBe(4)
+  expect(derived.map((hex) => hex.length)).toEqual([64, 64, 64, 64])
+})
+
+test('creates a key file that only its owner can read, and reads it again', async () => {
+  await using directory = await createTemporaryDirectory()
+  const dataDir = join(directory.path, 'data')
+  const first = await openMasterKey({ dataDir })
+  const second = await openMasterKey({ dataDir })
+  expect(second.derive('links')).toEqual(first.derive('links'))
+  expect(await readdir(dataDir)).toEqual(['master-key'])
+  expect((await stat(join(dataDir, 'master-key'))).mode & 0o777).toBe(0o600)
+})
+
+test('takes the content of the key file as the option, so that it can be moved to another machine', async () => {
+  await using directory = await createTemporaryDirectory()
+  const fromFile = await openMasterKey({ dataDir: directory.path })
+  const text = (await readFile(join(directory.path, 'master-key'), 'utf8')).trim()
+  const fromOption = await openMasterKey({ masterKey: text, dataDir: '/nowhere' })
+  expect(fromOption.derive('links')).toEqual(fromFile.derive('links'))
+})
+
+test('gives all processes that start at the same time the same key', async () => {
+  await using directory = await createTemporaryDirectory()
+  for (let round = 0; round < 30; round++) {
+    const dataDir = join(directory.path, String(round))
+    const keys = await Promise.all(Array.from({ length: 5 }, (_, index) => wait(index).then(() => openMasterKey({ dataDir }))))
+    expect(new Set(keys.map((key) => Buffer.from(key.derive('links')).toString('hex'))).size).toBe(1)
+    expect(await readdir(dataDir)).toEqual(['master-key'])
+  }
+})
+
+test.each([
+  ['', 'the master key (ATELIER_MASTER_KEY) must be 32 bytes in base64: 44 characters, the last of them "="'],
+  ['too short', 'the master key (ATELIER_MASTER_KEY) must be 32 bytes in base64: 44 characters, the last of them "="'],
+  ['AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gIQ==', 'the master key (ATELIER_MASTER_KEY) must be 32 bytes in base64'],
+  [
+    'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=',
+    'the master key (ATELIER_MASTER_KEY) is not random: make one with `openssl rand -base64 32`'
+  ]
+])('refuses the option %j', async (option, message) => {
+  await expect(openMasterKey({ masterKey: option, dataDir: '/nowhere' })).rejects.toThrow(message)
+})
+
+test('refuses a key file of the wrong length and leaves it as it is', async () => {
+  await using directory = await createTemporaryDirectory()
+  const path = join(directory.path, 'master-key')
+  await writeFile(path, 'AAEC', { mode: 0o600 })
+  await expect(openMasterKey({ dataDir: directory.path })).rejects.toThrow(`the master key file ${path} must be 32 bytes in base64`)
+  expect(await readFile(path, 'utf8')).toBe('AAEC')
+})
+
+test.each(['640', '604', '660'])('refuses a key file of mode %s, which other users can read or write', async (mode) => {
+  await using directory = await createTemporaryDirectory()
+  const path = join(directory.path, 'master-key')
+  await openMasterKey({ dataDir: directory.path })
+  await chmod(path, Number.parseInt(mode, 8))
+  await expect(openMasterKey({ dataDir: directory.path })).rejects.toThrow(
+    `the master key file ${path} is open to other users: run \`chmod 600 ${path}\``
+  )
+})
+
+test('refuses a key file that is a directory', async () => {
+  await using directory = await createTemporaryDirectory()
+  await mkdir(join(directory.path, 'master-key'), { mode: 0o700 })
+  await expect(openMasterKey({ dataDir: directory.path })).rejects.toThrow('is no file')
+})

@@ -1,0 +1,46 @@
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { migrations } from '../../src/storage/migrations.ts'
+import { type Job, openSqliteConnection } from '../../src/storage/sqlite-connection.ts'
+import { createTemporaryDirectory } from '../support/temporary-directory.ts'
+
+test('repeats the neighbours of a statement that undoes the whole transaction', async () => {
+  await using directory = await createTemporaryDirectory()
+  const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
+  const results = connection.run([
+    write("insert into organizations values ('before', '', 0)"),
+    write("insert or rollback into organizations values ('default', '', 0)"),
+    write("insert into organizations values ('after', '', 0)"),
+    read
+  ])
+  connection.close()
+  expect(results.map((result) => Object.keys(result)[0])).toEqual(['results', 'error', 'results', 'results'])
+  expect(results[3]).toEqual({ results: [expect.objectContaining({ rows: [{ id: 'after' }, { id: 'before' }, { id: 'default' }] })] })
+})
+
+test('writes first, so that a reading job sees what arrived together with it', async () => {
+  await using directory = await createTemporaryDirectory()
+  const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
+  const results = connection.run([read, write("insert into organizations values ('acme', '', 0)")])
+  connection.close()
+  expect(results[0]).toEqual({ results: [expect.objectContaining({ rows: [{ id: 'acme' }, { id: 'default' }] })] })
+})
+
+test('applies all of a migration or nothing', async () => {
+  await using directory = await createTemporaryDirectory()
+  const file = join(directory.path, 'test.db')
+  const broken = { name: '0002-broken', up: () => 'create table half (id text); insert into missing values (1);' }
+  expect(() => openSqliteConnection(file, [...migrations, broken])).toThrow('no such table: missing')
+  const connection = openSqliteConnection(file, migrations)
+  const [tables] = connection.run([
+    { readOnly: true, statements: [{ sql: "select name from sqlite_schema where name = 'half'", parameters: [] }] }
+  ])
+  connection.close()
+  expect(tables).toEqual({ results: [{ rows: [], affectedRows: 0 }] })
+})
+
+const read: Job = { readOnly: true, statements: [{ sql: 'select id from organizations order by id', parameters: [] }] }
+
+function write(sql: string): Job {
+  return { readOnly: false, statements: [{ sql, parameters: [] }] }
+}
