@@ -1,0 +1,53 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Caller, Scope } from '../call.ts'
+import { gatewayError } from '../errors.ts'
+import { hashApiKey } from './api-key.ts'
+import type { ApiKeyStore } from './api-key-store.ts'
+
+export interface Authenticator {
+  /**
+   * Who calls. Takes the key from `authorization: Bearer` or `x-portkey-api-key`, whichever holds a valid one, the first where both do:
+   * Portkey's clients send a provider's key in the other. Throws `INVALID_API_KEY`, the same for every kind of wrong key.
+   */
+  authenticate(headers: AuthenticationHeaders): Caller
+}
+
+/** As node:http hands them over. */
+export interface AuthenticationHeaders {
+  authorization?: string | undefined
+  'x-portkey-api-key'?: string | string[] | undefined
+}
+
+export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find'> }): Authenticator {
+  return {
+    authenticate(headers) {
+      const caller = callerOf(bearerToken(headers.authorization)) ?? callerOf(headers['x-portkey-api-key'])
+      if (caller === undefined) throw gatewayError('INVALID_API_KEY', {})
+      return caller
+    }
+  }
+
+  function callerOf(key: string | string[] | undefined): Caller | undefined {
+    if (typeof key !== 'string' || key.length > maxKeyLength || !/^[!-~]+$/.test(key)) return undefined
+    const hash = hashApiKey(key)
+    const known = deps.keys.find(hash)
+    const isSame = timingSafeEqual(hash, known?.hash ?? noHash)
+    return known !== undefined && isSame && known.expiresAtMs > Date.now() ? known.caller : undefined
+  }
+}
+
+/** Throws `PERMISSION_DENIED` unless the caller's key has the scope; no scope contains another. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (!caller.scopes.includes(scope)) throw gatewayError('PERMISSION_DENIED', { action: actions[scope] })
+}
+
+const actions: Record<Scope, string> = { generate: 'use models', admin: 'operate the server' }
+
+const maxKeyLength = 512
+const maxHeaderLength = maxKeyLength + 16
+const noHash = new Uint8Array(32)
+
+function bearerToken(header: string | undefined): string | undefined {
+  if (header === undefined || header.length > maxHeaderLength) return undefined
+  return /^bearer +([!-~]+)$/i.exec(header)?.[1]
+}
