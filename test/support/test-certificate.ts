@@ -1,0 +1,25 @@
+/**
+ * A certificate that signs itself, for localhost, cdn.example, images.example, 127.0.0.1 and ::1 until the year 2124, and its key. It is
+ * public, so nothing outside of tests may trust it.
+ */
+export const testCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBtDCCAVqgAwIBAgIBATAKBggqhkjOPQQDAjAjMSEwHwYDVQQDDBhBdGVsaWVy
+IHRlc3QgY2VydGlmaWNhdGUwIBcNMjQwMTAxMDAwMDAwWhgPMjEyNDAxMDEwMDAw
+MDBaMCMxITAfBgNVBAMMGEF0ZWxpZXIgdGVzdCBjZXJ0aWZpY2F0ZTBZMBMGByqG
+SM49AgEGCCqGSM49AwEHA0IABKXBGxrWXd8U/kGQdLexcHBf9JAxbCvxenUCkdrz
+D249+F+R40rgSOzMLxYTQIUVuPRjkm4ipv5G6j603oQCdNCjfTB7MA8GA1UdEwEB
+/wQFMAMBAf8wHQYDVR0OBBYEFINJIS/s7Ivw95BCeL18sOJrltuLMEkGA1UdEQRC
+MECCCWxvY2FsaG9zdIILY2RuLmV4YW1wbGWCDmltYWdlcy5leGFtcGxlhwR/AAAB
+hxAAAAAAAAAAAAAAAAAAAAABMAoGCCqGSM49BAMCA0gAMEUCIQDnq2n2nRX3lLpJ
++vvna0cCi6HWCnlcBqtcdFCMF756ngIgWxiqmKtT9RErAdY1iI+2p9YnCJxAAbGB
+iXr4eK60bLE=
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggiapgneczjs7uU7l
+CjTziWPK+6fMHZDTzvWGlCmKxKihRANCAASlwRsa1l3fFP5BkHS3sXBwX/SQMWwr
+8Xp1ApHa8w9uPfhfkeNK4EjszC8WE0CFFbj0Y5JuIqb+Ruo+tN6EAnTQ
+-----END PRIVATE KEY-----
+`
+}
