@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+// Plain JavaScript that old versions of Node can read: they cannot even parse the sources in src/.
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+
+const neededMajor = 26
+const require = createRequire(import.meta.url)
+
+if (Number(process.versions.node.split('.')[0]) >= neededMajor) importMain()
+else runWithOwnNode()
+
+function importMain() {
+  import('../src/main.ts').catch((error) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+    fail(`A part of Atelier is missing: ${error.message}\nRun \`npm ci\` in ${projectDirectory()} first.`)
+  })
+}
+
+function runWithOwnNode() {
+  const node = findOwnNode()
+  if (node === undefined) {
+    fail(
+      `Atelier needs Node ${neededMajor} or newer, and this is Node ${process.versions.node}.\n` +
+        'It brings its own Node for Linux on x64 and arm64 as an optional dependency, which is not installed here.\n' +
+        `Either run \`npm ci\` in ${projectDirectory()} without --omit=optional,\n` +
+        `or install Node ${neededMajor} or newer (https://nodejs.org) and start Atelier with it.`
+    )
+    return
+  }
+  const child = spawn(node, process.execArgv.concat(process.argv.slice(1)), { stdio: 'inherit' })
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']
+  const forward = (signal) => child.kill(signal)
+  for (const signal of signals) process.on(signal, forward)
+  child.on('error', (error) => {
+    fail(
+      `Atelier's own Node (${node}) does not run here: ${error.message}\nInstall Node ${neededMajor} or newer (https://nodejs.org) and start Atelier with it.`
+    )
+  })
+  child.on('exit', (code, signal) => {
+    if (signal === null) {
+      process.exitCode = code
+      return
+    }
+    for (const forwarded of signals) process.removeListener(forwarded, forward)
+    process.kill(process.pid, signal)
+  })
+}
+
+function findOwnNode() {
+  try {
+    return require.resolve(`node-${process.platform}-${process.arch}/bin/node`)
+  } catch {
+    return undefined
+  }
+}
+
+function projectDirectory() {
+  return new URL('..', import.meta.url).pathname
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises'
+import type { Terminal } from './terminal.ts'
+
+export async function printHelp(terminal: Terminal): Promise<number> {
+  terminal.stdout.write(`${await versionLine()}: one typed image service in front of every image model\n\n${help}`)
+  return 0
+}
+
+export async function printVersion(terminal: Terminal): Promise<number> {
+  terminal.stdout.write(`${await versionLine()}\n`)
+  return 0
+}
+
+async function versionLine(): Promise<string> {
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'))
+  return `atelier ${version}`
+}
+
+const help = `Usage: atelier [command]
+
+Commands
+  serve              start the server (also without a command)
+  check-config       check the configuration and print what is in effect, with secrets masked
+  new-key [--admin]  make an API key in place of the lost one, also while the server runs;
+                     with --admin the key for GET /metrics
+  help               print this text (--help, -h)
+  version            print the version (--version, -v)
+
+Environment
+  ATELIER_CONFIG      configuration file; ./atelier.yaml if there is one
+  ATELIER_LISTEN      address to listen on; 127.0.0.1:8080
+  PORT                listen on 0.0.0.0 and this port, unless ATELIER_LISTEN is set
+  ATELIER_PUBLIC_URL  where callers reach the server; links to images begin with it
+  ATELIER_DATA_DIR    directory for database, images and keys; ./data
+  ATELIER_API_KEY     API key for callers; the first start makes one
+  ATELIER_ADMIN_KEY   key for GET /metrics
+  ATELIER_MASTER_KEY  32 bytes in base64 from which other keys are derived; a file in the data directory
+  ATELIER_LOG_LEVEL   trace, debug, info, warn, error, fatal or silent; info
+  OPENAI_API_KEY      key for the provider openai; the provider exists once this is set
+  OPENAI_BASE_URL     address of the provider openai; OpenAI's own
+The environment counts more than the file, except that the file's settings for the provider
+openai count more than OPENAI_API_KEY and OPENAI_BASE_URL. atelier.example.yaml shows every setting.
+
+Examples
+  atelier
+  PORT=3000 ATELIER_API_KEY="$KEY" OPENAI_API_KEY=sk-... atelier serve
+  ATELIER_CONFIG=/etc/atelier.yaml atelier check-config
+  ATELIER_DATA_DIR=/var/lib/atelier atelier new-key
+`

@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { checkConfig } from './config/check-config.ts'
+import { ConfigError } from './config/config-error.ts'
+import { type Draft, emptyDraft } from './config/draft.ts'
+import { makeSettings } from './config/make-settings.ts'
+import { readEnvironment, unknownVariables } from './config/read-environment.ts'
+import { readYaml } from './config/read-yaml.ts'
+
+/** What the program runs on: every default applied, every unit in its name, every path absolute. */
+export interface Settings {
+  /** `host` without brackets; `port` 0 lets the system choose. */
+  listen: { host: string; port: number }
+  /** Without a trailing slash. Unset: the address that the server listens on. */
+  publicUrl?: string
+  dataDir: string
+  defaultModel: string
+  /** Unset: the first start creates one. */
+  apiKey?: string
+  adminKey?: string
+  /** 32 bytes in base64. Unset: a file in the data directory. */
+  masterKey?: string
+  logLevel: string
+  /** In the order in which they are asked. `sketch` is last unless the file places it elsewhere or disables it. */
+  providers: ProviderSettings[]
+  /** Written name to `provider/model` or a model's name. Has no prototype, so that any name can be looked up. */
+  aliases: Record<string, string>
+  egressAllow: string[]
+  tls?: { certificateFile: string; keyFile: string }
+  corsOrigins: string[]
+  maxInFlight: number
+  maxBodyBytes: number
+  maxConnections: number
+  drainMs: number
+  linkLifetimeSeconds: number
+}
+
+export interface ProviderSettings {
+  name: string
+  adapter: string
+  /** Without a trailing slash. Unset: the vendor's own. */
+  baseUrl?: string
+  /** Empty: none. */
+  apiKey: string
+  /** Empty: the vendor's models in the catalog. */
+  models: string[]
+  headers: Record<string, string>
+  maxConnections: number
+  /** Unset: the model's in the catalog, else ten minutes. */
+  timeoutMs?: number
+}
+
+export interface LoadedConfig {
+  settings: Settings
+  /** The file that was read, as it was named; unset where there is none. */
+  file?: string
+  /** Where each value that was set stands, by its path in the file ("providers.openai.api_key"): "atelier.yaml:3:5", "OPENAI_API_KEY". */
+  origins: ReadonlyMap<string, string>
+  /** One line each: what was set and has no effect. */
+  warnings: string[]
+}
+
+/** Reads the environment and the file that it names, else `atelier.yaml` in `directory` if there is one. Throws `ConfigError`. */
+export async function loadConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+  options: { directory?: string } = {}
+): Promise<LoadedConfig> {
+  const directory = options.directory ?? process.cwd()
+  const file = await findFile(environment.ATELIER_CONFIG?.trim() ?? '', directory)
+  const draft: Draft = file === undefined ? emptyDraft() : await readYaml(file.text, { name: file.name, environment })
+  readEnvironment(draft, environment)
+  await checkConfig(draft, { directory })
+  if (draft.problems.size > 0)
+    throw new ConfigError([...draft.problems.values()].sort((a, b) => a.offset - b.offset).map((problem) => problem.text))
+  return {
+    settings: makeSettings(draft.config, { directory }),
+    origins: new Map([...draft.origins].map(([path, origin]) => [path, origin.label])),
+    warnings: unknownVariables(environment),
+    ...(file && { file: file.name })
+  }
+}
+
+/** Every secret in the settings, for blanking them in the log. */
+export function secretsOf(settings: Settings): string[] {
+  const providers = settings.providers.flatMap((provider) => [provider.apiKey, ...Object.values(provider.headers)])
+  return [settings.apiKey ?? '', settings.adminKey ?? '', settings.masterKey ?? '', ...providers].filter((secret) => secret !== '')
+}
+
+const defaultFile = 'atelier.yaml'
+const maxFileBytes = 1_048_576
+
+async function findFile(named: string, directory: string): Promise<{ name: string; text: string } | undefined> {
+  const name = named || defaultFile
+  try {
+    const bytes = await readFile(resolve(directory, name))
+    if (bytes.length > maxFileBytes) throw new ConfigError([`${name}: is ${bytes.length} bytes long; the limit is ${maxFileBytes}`])
+    return { name, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) }
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    if (!named && isSystemError(error) && error.code === 'ENOENT') return undefined
+    throw new ConfigError([`${named ? `ATELIER_CONFIG: ${name}` : name}: ${readProblem(error)}`])
+  }
+}
+
+function readProblem(error: unknown): string {
+  if (!isSystemError(error)) return 'cannot be read'
+  if (error.code === 'ENOENT') return 'there is no such file'
+  if (error.code === 'EISDIR') return 'is a directory, and must be a file'
+  if (error.code === 'ERR_ENCODING_INVALID_ENCODED_DATA') return 'is not valid UTF-8'
+  return `cannot be read (${error.code})`
+}
+
+function isSystemError(error: unknown): error is Error & { code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+}

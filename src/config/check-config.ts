@@ -1,0 +1,133 @@
+import { access, constants } from 'node:fs/promises'
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { resolve } from 'node:path'
+import type { Path } from '@bufbuild/protobuf/reflect'
+import { createValidator } from '@bufbuild/protovalidate'
+import { ConfigSchema, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
+import { createAddressRules } from '../upstream/address-rules.ts'
+import { addProblem, type Draft } from './draft.ts'
+import { allowedWords, alternatives } from './schema-rules.ts'
+
+/** Adds a problem for every rule of the schema that the draft breaks, and for what no schema can say. */
+export async function checkConfig(draft: Draft, options: { directory: string }): Promise<void> {
+  const report = (path: string, problem: string | undefined) => {
+    if (problem !== undefined) addProblem(draft, path, problem)
+  }
+  const result = createValidator().validate(ConfigSchema, draft.config)
+  if (result.kind === 'error') throw result.error
+  for (const violation of result.violations ?? []) {
+    report(pathText(violation.field), wordings[pathText(violation.field, true)] ?? violation.message)
+  }
+  report('listen', listenProblem(draft))
+  report('public_url', urlProblem(draft.config.publicUrl))
+  for (const [name, provider] of Object.entries(draft.config.providers)) checkProvider(name, provider, report)
+  for (const [name, target] of Object.entries(draft.config.aliases)) report(`aliases.${name}`, aliasProblem(name, target))
+  for (const [index, entry] of (draft.config.egress?.allow ?? []).entries()) report(`egress.allow[${index}]`, egressProblem(entry))
+  await checkTlsFiles(draft, options.directory, report)
+}
+
+type Report = (path: string, problem: string | undefined) => void
+
+/** What to say of a field where the schema's rule is a pattern, which nobody wants to read. */
+const wordings: Partial<Record<string, string>> = {
+  listen: 'must be host:port, such as 127.0.0.1:8080 or [::1]:8080',
+  public_url: 'must be an http or https URL without query and fragment',
+  api_key: 'must be 16 to 512 visible ASCII characters',
+  admin_key: 'must be 16 to 512 visible ASCII characters',
+  master_key: 'must be 32 bytes in base64, 44 characters with the = at the end; `openssl rand -base64 32` makes one',
+  data_dir: 'must not be empty',
+  default_model: 'must not be empty',
+  log_level: `must be ${alternatives(allowedWords(ConfigSchema.field.logLevel))}`,
+  'providers.*': 'the name must begin with a letter and hold only lower-case letters, digits, - and _, at most 63',
+  'providers.*.adapter': `must be ${alternatives(allowedWords(ProviderConfigSchema.field.adapter))}`,
+  'providers.*.base_url': 'must be an http or https URL without query and fragment',
+  'tls.certificate_file': 'must name a PEM file, as tls needs both files',
+  'tls.key_file': 'must name a PEM file, as tls needs both files',
+  'cors.allow_origins[]': 'must be an origin such as https://app.example.com, or "*"'
+}
+
+function pathText(path: Path, general = false): string {
+  return path.reduce((text, part) => {
+    if (part.kind === 'map_sub') return `${text}.${general ? '*' : part.key}`
+    if (part.kind === 'list_sub') return `${text}[${general ? '' : part.index}]`
+    return part.kind === 'field' ? `${text}${text && '.'}${part.name}` : text
+  }, '')
+}
+
+function listenProblem(draft: Draft): string | undefined {
+  const port = Number(draft.config.listen?.replace(/^.*:/, '') ?? 0)
+  return port <= 65535 ? undefined : 'the port must be from 0 to 65535'
+}
+
+function urlProblem(text: string): string | undefined {
+  if (text === '') return undefined
+  if (!URL.canParse(text)) return 'is not a valid URL'
+  const { username, password } = new URL(text)
+  return username || password ? 'must not hold a user name or password' : undefined
+}
+
+const adapters = allowedWords(ProviderConfigSchema.field.adapter)
+
+function checkProvider(name: string, provider: ProviderConfig, report: Report): void {
+  const path = `providers.${name}`
+  const adapter = provider.adapter || name
+  report(`${path}.adapter`, adapters.includes(adapter) ? undefined : `must be ${alternatives(adapters)}, as the provider is called ${name}`)
+  if (adapter === 'sketch') {
+    const unused = { base_url: provider.baseUrl !== '', api_key: provider.apiKey !== '', headers: Object.keys(provider.headers).length > 0 }
+    for (const [key, isSet] of Object.entries(unused))
+      report(`${path}.${key}`, isSet ? 'has no use with the adapter sketch, which calls nobody' : undefined)
+  }
+  report(`${path}.base_url`, urlProblem(provider.baseUrl))
+  report(`${path}.api_key`, /^[\x21-\x7e]*$/.test(provider.apiKey) ? undefined : 'must be visible ASCII characters')
+  for (const [index, model] of provider.models.entries()) report(`${path}.models[${index}]`, nameProblem(model))
+  for (const [header, value] of Object.entries(provider.headers)) report(`${path}.headers.${header}`, headerProblem(header, value))
+}
+
+function nameProblem(name: string): string | undefined {
+  return /^\S+$/.test(name) ? undefined : 'must be the name of a model, without spaces'
+}
+
+function aliasProblem(name: string, target: string): string | undefined {
+  if (!/^\S+$/.test(name)) return 'the name on the left must not be empty or hold spaces'
+  if (name === target) return 'must not lead to itself'
+  return nameProblem(target)
+}
+
+/** Headers that belong to the connection or that the adapter writes itself. */
+const reserved = ['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'transfer-encoding', 'upgrade']
+
+function headerProblem(name: string, value: string): string | undefined {
+  if (reserved.includes(name.toLowerCase())) return 'is set by the server itself'
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    return undefined
+  } catch {
+    return 'is not a valid header name and value'
+  }
+}
+
+function egressProblem(entry: string): string | undefined {
+  try {
+    createAddressRules([entry])
+    return undefined
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    return error.message.replace(/^.*?: /s, '')
+  }
+}
+
+async function checkTlsFiles(draft: Draft, directory: string, report: Report): Promise<void> {
+  const { tls } = draft.config
+  if (tls === undefined) return
+  for (const [path, file] of [
+    ['tls.certificate_file', tls.certificateFile],
+    ['tls.key_file', tls.keyFile]
+  ] as const) {
+    const isReadable = await access(resolve(directory, file), constants.R_OK).then(
+      () => true,
+      () => false
+    )
+    report(path, isReadable ? undefined : 'there is no such file, or it may not be read')
+  }
+}

@@ -1,0 +1,67 @@
+import { Document, isMap, isScalar, isSeq, type Node } from 'yaml'
+import type { LoadedConfig, ProviderSettings, Settings } from '../config.ts'
+import { isSecret } from './draft.ts'
+
+/**
+ * The effective configuration as YAML in the shape of the file, each value followed by where it comes from. Of a secret only the last four
+ * characters are shown, of a short one none.
+ */
+export function describeSettings(loaded: Pick<LoadedConfig, 'settings' | 'origins'>): string {
+  const document = new Document(fileShape(loaded.settings))
+  if (document.contents !== null) annotate(document.contents, '', loaded.origins)
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false })
+}
+
+/** `sk-…f3c9`: what is left of a secret when it is shown to its owner. */
+export function maskSecret(secret: string): string {
+  return secret.length < 12 ? '…' : `${secret.startsWith('sk-') ? 'sk-' : ''}…${secret.slice(-4)}`
+}
+
+function fileShape(settings: Settings): Record<string, unknown> {
+  const { host, port } = settings.listen
+  return {
+    listen: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    ...(settings.publicUrl !== undefined && { public_url: settings.publicUrl }),
+    data_dir: settings.dataDir,
+    default_model: settings.defaultModel,
+    ...(settings.apiKey !== undefined && { api_key: settings.apiKey }),
+    ...(settings.adminKey !== undefined && { admin_key: settings.adminKey }),
+    ...(settings.masterKey !== undefined && { master_key: settings.masterKey }),
+    log_level: settings.logLevel,
+    providers: Object.fromEntries(settings.providers.map((provider) => [provider.name, providerShape(provider)])),
+    ...(Object.keys(settings.aliases).length > 0 && { aliases: settings.aliases }),
+    ...(settings.egressAllow.length > 0 && { egress: { allow: settings.egressAllow } }),
+    ...(settings.tls && { tls: { certificate_file: settings.tls.certificateFile, key_file: settings.tls.keyFile } }),
+    ...(settings.corsOrigins.length > 0 && { cors: { allow_origins: settings.corsOrigins } }),
+    limits: {
+      max_in_flight: settings.maxInFlight,
+      max_body_bytes: settings.maxBodyBytes,
+      max_connections: settings.maxConnections,
+      drain_seconds: settings.drainMs / 1000
+    },
+    link_lifetime_seconds: settings.linkLifetimeSeconds
+  }
+}
+
+function providerShape(provider: ProviderSettings): Record<string, unknown> {
+  return {
+    adapter: provider.adapter,
+    ...(provider.baseUrl !== undefined && { base_url: provider.baseUrl }),
+    ...(provider.apiKey !== '' && { api_key: provider.apiKey }),
+    ...(provider.models.length > 0 && { models: provider.models }),
+    ...(Object.keys(provider.headers).length > 0 && { headers: provider.headers }),
+    max_connections: provider.maxConnections,
+    ...(provider.timeoutMs !== undefined && { timeout_seconds: provider.timeoutMs / 1000 })
+  }
+}
+
+function annotate(node: unknown, path: string, origins: LoadedConfig['origins']): void {
+  if (isMap<{ value: string }, Node>(node)) {
+    for (const pair of node.items) annotate(pair.value, path === '' ? pair.key.value : `${path}.${pair.key.value}`, origins)
+  } else if (isSeq(node)) {
+    for (const [index, item] of node.items.entries()) annotate(item, `${path}[${index}]`, origins)
+  } else if (isScalar(node)) {
+    if (isSecret(path)) node.value = maskSecret(String(node.value))
+    node.comment = ` ${origins.get(path) ?? 'default'}`
+  }
+}

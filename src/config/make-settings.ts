@@ -1,0 +1,60 @@
+import { resolve } from 'node:path'
+import type { Config, ProviderConfig } from '../../gen/atelier/v1/config_pb.ts'
+import type { ProviderSettings, Settings } from '../config.ts'
+
+/** Applies the documented defaults to a configuration that has been checked. */
+export function makeSettings(config: Config, options: { directory: string }): Settings {
+  const inDirectory = (path: string) => resolve(options.directory, path)
+  return {
+    listen: parseListen(config.listen ?? '127.0.0.1:8080'),
+    ...(config.publicUrl && { publicUrl: withoutSlash(config.publicUrl) }),
+    dataDir: inDirectory(config.dataDir ?? 'data'),
+    defaultModel: config.defaultModel ?? 'dall-e-3',
+    ...(config.apiKey && { apiKey: config.apiKey }),
+    ...(config.adminKey && { adminKey: config.adminKey }),
+    ...(config.masterKey && { masterKey: config.masterKey }),
+    logLevel: config.logLevel ?? 'info',
+    providers: makeProviders(config.providers),
+    aliases: withoutPrototype(config.aliases),
+    egressAllow: [...(config.egress?.allow ?? [])],
+    ...(config.tls && { tls: { certificateFile: inDirectory(config.tls.certificateFile), keyFile: inDirectory(config.tls.keyFile) } }),
+    corsOrigins: [...(config.cors?.allowOrigins ?? [])],
+    maxInFlight: config.limits?.maxInFlight ?? 2048,
+    maxBodyBytes: config.limits?.maxBodyBytes ?? 1_048_576,
+    maxConnections: config.limits?.maxConnections ?? 10_000,
+    drainMs: (config.limits?.drainSeconds ?? 30) * 1000,
+    linkLifetimeSeconds: config.linkLifetimeSeconds ?? 3600
+  }
+}
+
+function parseListen(listen: string): Settings['listen'] {
+  const colon = listen.lastIndexOf(':')
+  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }
+}
+
+function makeProviders(configured: Config['providers']): ProviderSettings[] {
+  const enabled = Object.entries(configured).filter(([, provider]) => !provider.disabled)
+  const providers = enabled.map(([name, provider]) => makeProvider(name, provider))
+  return 'sketch' in configured ? providers : [...providers, makeProvider('sketch')]
+}
+
+function makeProvider(name: string, config?: ProviderConfig): ProviderSettings {
+  return {
+    name,
+    adapter: config?.adapter || name,
+    ...(config?.baseUrl && { baseUrl: withoutSlash(config.baseUrl) }),
+    apiKey: config?.apiKey ?? '',
+    models: [...(config?.models ?? [])],
+    headers: withoutPrototype(config?.headers ?? {}),
+    maxConnections: config?.maxConnections ?? 256,
+    ...(config?.timeoutSeconds !== undefined && { timeoutMs: config.timeoutSeconds * 1000 })
+  }
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/+$/, '')
+}
+
+function withoutPrototype(entries: Record<string, string>): Record<string, string> {
+  return Object.assign(Object.create(null), entries)
+}

@@ -1,0 +1,278 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration's references look like this
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { DescMessage } from '@bufbuild/protobuf'
+import { expect, test } from 'vitest'
+import { ConfigSchema } from '../gen/atelier/v1/config_pb.ts'
+import { loadConfig, secretsOf } from '../src/config.ts'
+import { loadYaml } from './support/config-file.ts'
+import { createTemporaryDirectory } from './support/temporary-directory.ts'
+
+const masterKey = 'q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA='
+
+test('without file and environment every default applies', async () => {
+  await using directory = await createTemporaryDirectory()
+  const { settings, file, warnings } = await loadConfig({}, { directory: directory.path })
+  expect({ settings, file, warnings }).toEqual({
+    settings: {
+      listen: { host: '127.0.0.1', port: 8080 },
+      dataDir: join(directory.path, 'data'),
+      defaultModel: 'dall-e-3',
+      logLevel: 'info',
+      providers: [{ name: 'sketch', adapter: 'sketch', apiKey: '', models: [], headers: {}, maxConnections: 256 }],
+      aliases: {},
+      egressAllow: [],
+      corsOrigins: [],
+      maxInFlight: 2048,
+      maxBodyBytes: 1_048_576,
+      maxConnections: 10_000,
+      drainMs: 30_000,
+      linkLifetimeSeconds: 3600
+    },
+    file: undefined,
+    warnings: []
+  })
+})
+
+test('every setting of the file arrives', async () => {
+  await using directory = await createTemporaryDirectory()
+  for (const name of ['certificate.pem', 'key.pem']) await writeFile(join(directory.path, name), '')
+  await writeFile(
+    join(directory.path, 'atelier.yaml'),
+    `
+listen: "[::1]:9000"
+public_url: https://images.example.com/atelier/
+data_dir: /var/lib/atelier
+default_model: basement/sd-turbo
+api_key: key-of-all-the-callers
+admin_key: key-of-the-operator
+master_key: ${masterKey}
+log_level: warn
+providers:
+  basement:
+    adapter: openai
+    base_url: http://127.0.0.1:1234/v1/
+    api_key: basement-key
+    models: [sd-turbo, sd-xl]
+    headers: { X-Team: drawing }
+    max_connections: 8
+    timeout_seconds: 90
+aliases: { dall-e-3: basement/sd-xl }
+egress: { allow: ["10.1.2.0/24:443"] }
+tls: { certificate_file: certificate.pem, key_file: key.pem }
+cors: { allow_origins: [https://app.example.com] }
+limits: { max_in_flight: 10, max_body_bytes: 2000, max_connections: 30, drain_seconds: 0 }
+link_lifetime_seconds: 60
+`
+  )
+  const { settings } = await loadConfig({}, { directory: directory.path })
+  expect(settings).toEqual({
+    listen: { host: '::1', port: 9000 },
+    publicUrl: 'https://images.example.com/atelier',
+    dataDir: '/var/lib/atelier',
+    defaultModel: 'basement/sd-turbo',
+    apiKey: 'key-of-all-the-callers',
+    adminKey: 'key-of-the-operator',
+    masterKey,
+    logLevel: 'warn',
+    providers: [
+      {
+        name: 'basement',
+        adapter: 'openai',
+        baseUrl: 'http://127.0.0.1:1234/v1',
+        apiKey: 'basement-key',
+        models: ['sd-turbo', 'sd-xl'],
+        headers: { 'X-Team': 'drawing' },
+        maxConnections: 8,
+        timeoutMs: 90_000
+      },
+      { name: 'sketch', adapter: 'sketch', apiKey: '', models: [], headers: {}, maxConnections: 256 }
+    ],
+    aliases: { 'dall-e-3': 'basement/sd-xl' },
+    egressAllow: ['10.1.2.0/24:443'],
+    tls: { certificateFile: join(directory.path, 'certificate.pem'), keyFile: join(directory.path, 'key.pem') },
+    corsOrigins: ['https://app.example.com'],
+    maxInFlight: 10,
+    maxBodyBytes: 2000,
+    maxConnections: 30,
+    drainMs: 0,
+    linkLifetimeSeconds: 60
+  })
+})
+
+test('the environment counts more than the file', async () => {
+  const { settings } = await loadYaml(
+    'listen: 127.0.0.1:1\npublic_url: http://file\ndata_dir: /file\napi_key: key-from-the-file\nadmin_key: admin-key-from-the-file\nlog_level: info',
+    {
+      ATELIER_LISTEN: '127.0.0.1:2',
+      ATELIER_PUBLIC_URL: 'http://environment',
+      ATELIER_DATA_DIR: '/environment',
+      ATELIER_API_KEY: 'key-from-the-environment',
+      ATELIER_ADMIN_KEY: 'admin-key-from-the-environment',
+      ATELIER_MASTER_KEY: masterKey,
+      ATELIER_LOG_LEVEL: 'debug'
+    }
+  )
+  expect(settings).toMatchObject({
+    listen: { host: '127.0.0.1', port: 2 },
+    publicUrl: 'http://environment',
+    dataDir: '/environment',
+    apiKey: 'key-from-the-environment',
+    adminKey: 'admin-key-from-the-environment',
+    masterKey,
+    logLevel: 'debug'
+  })
+})
+
+test.each([
+  ['PORT means every address of the machine', 'listen: 127.0.0.1:1', { PORT: '3000' }, { host: '0.0.0.0', port: 3000 }],
+  [
+    'ATELIER_LISTEN counts more than PORT',
+    undefined,
+    { PORT: '3000', ATELIER_LISTEN: 'localhost:4000' },
+    { host: 'localhost', port: 4000 }
+  ],
+  [
+    'a PORT that is none does not matter beside ATELIER_LISTEN',
+    undefined,
+    { PORT: 'tcp://x', ATELIER_LISTEN: '[::]:0' },
+    { host: '::', port: 0 }
+  ],
+  ['an empty variable counts as unset', 'listen: 127.0.0.1:1', { PORT: '', ATELIER_LISTEN: ' ' }, { host: '127.0.0.1', port: 1 }]
+])('%s', async (_, text, environment, listen) => {
+  expect((await loadYaml(text, environment as Record<string, string>)).settings.listen).toEqual(listen)
+})
+
+test('ATELIER_CONFIG names another file', async () => {
+  await using directory = await createTemporaryDirectory()
+  await writeFile(join(directory.path, 'atelier.yaml'), 'log_level: warn')
+  await writeFile(join(directory.path, 'other.yaml'), 'log_level: error')
+  const { settings, file } = await loadConfig({ ATELIER_CONFIG: 'other.yaml' }, { directory: directory.path })
+  expect([settings.logLevel, file]).toEqual(['error', 'other.yaml'])
+})
+
+test.each([
+  ['a reference reads the environment', 'default_model: "${MODEL}"', 'sd-turbo'],
+  ['a reference may be a part of a value', 'default_model: basement/${MODEL}-2', 'basement/sd-turbo-2'],
+  ['an unset variable gives its default', 'default_model: ${ABSENT:-sd-xl}', 'sd-xl'],
+  ['an empty variable gives its default', 'default_model: ${EMPTY:-sd-xl}', 'sd-xl'],
+  ['a set variable does not give its default', 'default_model: ${MODEL:-sd-xl}', 'sd-turbo'],
+  ['two dollar signs stand for a literal reference', 'default_model: $${MODEL}', '${MODEL}'],
+  ['a lone dollar sign means itself', 'default_model: a$b', 'a$b'],
+  ['what a variable holds is not read again', 'default_model: ${NESTED}', '${MODEL}']
+])('%s', async (_, text, defaultModel) => {
+  const { settings } = await loadYaml(text, { MODEL: 'sd-turbo', EMPTY: '', NESTED: '${MODEL}' })
+  expect(settings.defaultModel).toBe(defaultModel)
+})
+
+test('a variable can hold a number or a yes or no', async () => {
+  const { settings } = await loadYaml('limits: { max_in_flight: "${MAX}" }\nproviders: { sketch: { disabled: "${OFF}" } }', {
+    MAX: '5',
+    OFF: 'true'
+  })
+  expect([settings.maxInFlight, settings.providers]).toEqual([5, []])
+})
+
+test.each([
+  [
+    'the providers keep the order of the file, and sketch is last',
+    'z: { adapter: openai }, openai: {}, a: { adapter: openai }',
+    ['z', 'openai', 'a', 'sketch']
+  ],
+  ['sketch stays where the file places it', 'sketch: , z: { adapter: openai }', ['sketch', 'z']],
+  ['sketch can be disabled', 'z: { adapter: openai }, sketch: { disabled: true }', ['z']],
+  ['a disabled provider is left out', 'z: { adapter: openai, disabled: true }, openai: {}', ['openai', 'sketch']],
+  ['a second sketch can have another name', 'draft: { adapter: sketch }', ['draft', 'sketch']]
+])('%s', async (_, providers, names) => {
+  const { settings } = await loadYaml(`providers: { ${providers} }`)
+  expect(settings.providers.map((provider) => provider.name)).toEqual(names)
+})
+
+test('OPENAI_API_KEY adds the provider openai as the first one', async () => {
+  const { settings } = await loadYaml('providers: { z: { adapter: openai } }', { OPENAI_API_KEY: 'sk-from-the-environment\n' })
+  expect(settings.providers.map(({ name, apiKey, baseUrl }) => [name, apiKey, baseUrl])).toEqual([
+    ['openai', 'sk-from-the-environment', undefined],
+    ['z', '', undefined],
+    ['sketch', '', undefined]
+  ])
+})
+
+test('OPENAI_BASE_URL alone adds the provider openai too', async () => {
+  const { settings } = await loadYaml(undefined, { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1/' })
+  expect(settings.providers.map(({ name, apiKey, baseUrl }) => [name, apiKey, baseUrl])).toEqual([
+    ['openai', '', 'http://127.0.0.1:9/v1'],
+    ['sketch', '', undefined]
+  ])
+})
+
+test('the environment fills in only what the file leaves open of the provider openai', async () => {
+  const { settings } = await loadYaml('providers: { z: { adapter: openai }, openai: { api_key: sk-from-the-file } }', {
+    OPENAI_API_KEY: 'sk-from-the-environment',
+    OPENAI_BASE_URL: 'http://environment/v1'
+  })
+  expect(settings.providers.map(({ name, apiKey, baseUrl }) => [name, apiKey, baseUrl])).toEqual([
+    ['z', '', undefined],
+    ['openai', 'sk-from-the-file', 'http://environment/v1'],
+    ['sketch', '', undefined]
+  ])
+})
+
+test('any name can be looked up among the aliases', async () => {
+  const { settings } = await loadYaml('aliases: { constructor: openai/dall-e-3 }')
+  expect([settings.aliases.constructor, settings.aliases.toString]).toEqual(['openai/dall-e-3', undefined])
+})
+
+test('anchors and aliases of YAML work', async () => {
+  const { settings } = await loadYaml(
+    'providers:\n  openai: &here { base_url: "http://here/v1" }\n  second: { adapter: openai }\n  third: { adapter: &a openai }\n  fourth: { adapter: *a }'
+  )
+  expect(settings.providers.map((provider) => provider.adapter)).toEqual(['openai', 'openai', 'openai', 'openai', 'sketch'])
+})
+
+test('an empty file says nothing', async () => {
+  expect((await loadYaml('# later\n')).settings.logLevel).toBe('info')
+})
+
+test('a misspelt variable of ours is a warning, and those of others are none', async () => {
+  const { warnings } = await loadYaml(undefined, {
+    ATELIER_LISTN: '1',
+    ATELIER_PORT: 'tcp://10.0.0.1:80',
+    ATELIER_SERVICE_HOST: '10.0.0.1',
+    LISTEN: '1'
+  })
+  expect(warnings).toEqual(['ATELIER_LISTN: unknown variable, without effect; did you mean ATELIER_LISTEN?'])
+})
+
+test('every secret is known to the log', async () => {
+  const { settings } = await loadYaml('providers: { openai: { headers: { X-Secret: header-secret } } }', {
+    ATELIER_API_KEY: 'key-of-all-the-callers',
+    ATELIER_ADMIN_KEY: 'key-of-the-operator',
+    ATELIER_MASTER_KEY: masterKey,
+    OPENAI_API_KEY: 'sk-openai'
+  })
+  expect(secretsOf(settings).sort()).toEqual(
+    ['header-secret', 'key-of-all-the-callers', 'key-of-the-operator', masterKey, 'sk-openai'].sort()
+  )
+})
+
+test('the example file shows every setting, and all of it is valid', async () => {
+  const example = await readFile(new URL('../atelier.example.yaml', import.meta.url), 'utf8')
+  const active = example.replace(/^(\s*)#(?=[a-z])/gm, '$1')
+  for (const name of fieldNames(ConfigSchema)) expect(active).toMatch(new RegExp(`^\\s*${name}:`, 'm'))
+  await using directory = await createTemporaryDirectory()
+  for (const name of ['certificate.pem', 'key.pem']) await writeFile(join(directory.path, name), '')
+  const text = active.replaceAll('/etc/atelier', directory.path)
+  const keys = {
+    MY_API_KEY: 'key-of-all-the-callers',
+    MY_ADMIN_KEY: 'key-of-the-operator',
+    MY_MASTER_KEY: masterKey,
+    OPENAI_API_KEY: 'sk-1'
+  }
+  const { settings } = await loadYaml(text, keys)
+  expect(settings.providers.map((provider) => provider.name)).toEqual(['openai', 'basement'])
+  expect((await loadYaml(example)).settings.providers.map((provider) => provider.name)).toEqual(['sketch'])
+})
+
+function fieldNames(desc: DescMessage): string[] {
+  return desc.fields.flatMap((field) => [field.name, ...(field.message === undefined ? [] : fieldNames(field.message))])
+}

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest'
+import { describeSettings, maskSecret } from '../../src/config/describe-settings.ts'
+import { loadYaml } from '../support/config-file.ts'
+
+const text = `listen: 127.0.0.1:1
+data_dir: /var/lib/atelier
+api_key: sk-atelier-abcdefgh1234
+providers:
+  basement: { adapter: openai, models: [sd-turbo], headers: { X-Team: drawing-department } }
+aliases: { dall-e-3: basement/sd-turbo }
+limits: { drain_seconds: 5 }
+`
+
+test('the effective configuration names the origin of every value and masks secrets', async () => {
+  const loaded = await loadYaml(text, { ATELIER_LISTEN: '[::1]:2', OPENAI_API_KEY: 'sk-abcdefghijklmf3c9' })
+  expect(describeSettings(loaded)).toBe(`listen: "[::1]:2" # ATELIER_LISTEN
+data_dir: /var/lib/atelier # atelier.yaml:2:1
+default_model: dall-e-3 # default
+api_key: sk-…1234 # atelier.yaml:3:1
+log_level: info # default
+providers:
+  openai:
+    adapter: openai # default
+    api_key: sk-…f3c9 # OPENAI_API_KEY
+    max_connections: 256 # default
+  basement:
+    adapter: openai # atelier.yaml:5:15
+    models:
+      - sd-turbo # atelier.yaml:5:41
+    headers:
+      X-Team: …ment # atelier.yaml:5:63
+    max_connections: 256 # default
+  sketch:
+    adapter: sketch # default
+    max_connections: 256 # default
+aliases:
+  dall-e-3: basement/sd-turbo # atelier.yaml:6:12
+limits:
+  max_in_flight: 2048 # default
+  max_body_bytes: 1048576 # default
+  max_connections: 10000 # default
+  drain_seconds: 5 # atelier.yaml:7:11
+link_lifetime_seconds: 3600 # default
+`)
+})
+
+test('what is described can be loaded again', async () => {
+  const { settings } = await loadYaml(`${text}public_url: http://here\negress: { allow: ["10.0.0.1:80"] }\ncors: { allow_origins: ["*"] }`)
+  const described = describeSettings({ settings, origins: new Map() })
+    .replace('sk-…1234', 'sk-atelier-abcdefgh1234')
+    .replace('…ment', 'drawing-department')
+  expect((await loadYaml(described)).settings).toEqual(settings)
+})
+
+test.each([
+  ['sk-abcdefghijklmf3c9', 'sk-…f3c9'],
+  ['abcdefgh1234', '…1234'],
+  ['abcdefgh123', '…'],
+  ['sk-1234', '…']
+])('the secret %s is shown as %s', (secret, shown) => {
+  expect(maskSecret(secret)).toBe(shown)
+})
