@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, describe, expect, test } from 'vitest'
-import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
+import { ImageOutcome, WarningKind } from '../../gen/atelier/v1/image_pb.ts'
 import { createDelivery, type Delivery, type DeliveryWish } from '../../src/delivery/deliver.ts'
 import { GatewayError, gatewayError } from '../../src/errors.ts'
 import { type GenerationEvent, type ImageLink, isImageBody } from '../../src/events.ts'
@@ -252,20 +252,16 @@ describe('fails, in words that hold no query and no address, and with the outcom
     })
   })
 
-  test('when the image breaks off while it is read or stored', async () => {
-    await using server = await startUpstreamServer((_, response) => {
-      response.writeHead(200, { 'content-length': png.length }).write(png.subarray(0, 10_000))
-      setTimeout(() => response.socket?.destroy(), 30)
+  test('when the image breaks off while it is read', async () => {
+    await using server = await startBreakingServer()
+    const wish = { ...wishBytes, trustedOrigins: [server.origin] }
+    await expect(
+      readImages(house.delivery.deliver(given({ url: server.origin, mediaType: '' }), wish, createCall()))
+    ).rejects.toMatchObject({
+      reason: 'PROVIDER_FAILED',
+      outcome: 'unknown',
+      message: expect.stringContaining('broke off its answer')
     })
-    const broken = { reason: 'PROVIDER_FAILED', outcome: 'unknown', message: expect.stringContaining('broke off its answer') }
-    for (const wish of [wishBytes, wishUrl]) {
-      const delivered = house.delivery.deliver(
-        given({ url: server.origin, mediaType: '' }),
-        { ...wish, trustedOrigins: [server.origin] },
-        createCall()
-      )
-      await expect(readImages(delivered)).rejects.toMatchObject(broken)
-    }
   })
 
   test('when the image is too large', async () => {
@@ -439,4 +435,27 @@ async function readImages(events: AsyncIterable<GenerationEvent>): Promise<{ med
     images.push({ mediaType: event.image.mediaType, bytes: Buffer.from(await readWhole(event.image, 'bytes', 10_000_000)) })
   }
   return images
+}
+
+test("hands on the provider's own link, with a warning, when the image behind it cannot be fetched", async () => {
+  await using server = await startBreakingServer()
+  const wish = { ...wishUrl, trustedOrigins: [server.origin] }
+  const given: GenerationEvent[] = [{ kind: 'image', index: 0, image: { url: server.origin, mediaType: '' } }, completed]
+  const events = await collect(house.delivery.deliver(iterate(given), wish, createCall()))
+  expect(events.filter(({ kind }) => kind === 'image')).toEqual([{ kind: 'image', index: 0, image: { url: server.origin, mediaType: '' } }])
+  expect(events.at(-1)).toMatchObject({ kind: 'completed', warnings: [{ kind: WarningKind.CONVERTED, param: 'response_format' }] })
+})
+
+test('never hands on a link that the rules for foreign URLs refuse', async () => {
+  const url = 'http://169.254.169.254/latest/meta-data'
+  await expect(collect(house.delivery.deliver(given({ url, mediaType: '' }), wishUrl, createCall()))).rejects.toMatchObject({
+    reason: 'PROVIDER_FAILED'
+  })
+})
+
+function startBreakingServer() {
+  return startUpstreamServer((_, response) => {
+    response.writeHead(200, { 'content-length': png.length }).write(png.subarray(0, 10_000))
+    setTimeout(() => response.socket?.destroy(), 30)
+  })
 }
