@@ -1,0 +1,80 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Call, Caller } from '../call.ts'
+import { GatewayError, gatewayError, toGatewayError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { HttpResponse } from './listener.ts'
+import type { RequestRecord } from './request-record.ts'
+
+export interface CallOptions {
+  record: Pick<RequestRecord, 'id' | 'traceId' | 'fail'>
+  caller: Caller
+  headers: IncomingHttpHeaders
+  /** Unix milliseconds after which the caller waits no longer; Infinity where it did not say. */
+  deadlineMs: number
+  /** The answer; the call lasts until it is closed. */
+  response: HttpResponse
+  log: Logger
+}
+
+/**
+ * Opens the call of one request, the same for REST and RPC. Its signal aborts with the GatewayError that tells why: `CANCELLED` when the
+ * caller goes away before it is answered, else `DEADLINE_EXCEEDED`. Every log line through it carries the request id and, where the
+ * caller sent a W3C `traceparent`, the trace id, which the record keeps as well; it also notes a caller that went away.
+ */
+export function openCall({ record, caller, headers, deadlineMs, response, log }: CallOptions): Call {
+  const controller = new AbortController()
+  const remainingMs = deadlineMs - Date.now()
+  const expire = () => controller.abort(deadlineExceeded(remainingMs))
+  const timer = remainingMs <= longestTimerMs ? setTimeout(expire, Math.max(0, remainingMs)) : undefined
+  const close = () => {
+    clearTimeout(timer)
+    if (response.writableEnded) return
+    const reason = Date.now() >= deadlineMs - hangUpMs ? deadlineExceeded(remainingMs) : gatewayError('CANCELLED', {})
+    record.fail(reason)
+    controller.abort(reason)
+  }
+  if (isGone(response)) close()
+  // Before the listener that closes the record.
+  else response.prependOnceListener('close', close)
+
+  record.traceId = traceIdOf(headers.traceparent)
+  return {
+    id: record.id,
+    caller,
+    signal: controller.signal,
+    deadlineMs,
+    log: log.child(record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })
+  }
+}
+
+/**
+ * What a value thrown during a call is to its caller. After the call was ended, whatever its ending made other code throw is reported as
+ * the deadline or the cancellation that it was; what is known about the upstream call stays.
+ */
+export function errorOfCall(thrown: unknown, call: Call): GatewayError {
+  const ended: unknown = call.signal.aborted ? call.signal.reason : undefined
+  if (!(ended instanceof GatewayError) || thrown === ended) return toGatewayError(thrown)
+  if (thrown instanceof GatewayError && (thrown.reason !== 'CANCELLED' || ended.reason === 'CANCELLED')) return thrown
+  const outcome = thrown instanceof GatewayError ? thrown.outcome : undefined
+  return new GatewayError(ended.reason, ended.fields, { cause: thrown, ...(outcome && { outcome }) })
+}
+
+/** A client hangs up when its deadline passes, which it counts from a moment before the request reached us. */
+const hangUpMs = 200
+
+/** Node's timers fire at once when they are set for longer. */
+const longestTimerMs = 2 ** 31 - 1
+
+function deadlineExceeded(limitMs: number): GatewayError {
+  return gatewayError('DEADLINE_EXCEEDED', { limitSeconds: Math.max(0, Math.round(limitMs / 100) / 10) })
+}
+
+/** Whether the connection was lost before anybody could listen for its end. */
+function isGone(response: HttpResponse): boolean {
+  return 'stream' in response ? response.stream.destroyed : response.destroyed
+}
+
+function traceIdOf(traceparent: unknown): string {
+  const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/.exec(String(traceparent ?? ''))?.[1] ?? ''
+  return /^0*$/.test(traceId) ? '' : traceId
+}

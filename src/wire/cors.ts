@@ -1,0 +1,36 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** Lets browser pages of the listed origins call; answers a preflight itself and then returns true. Off while the list is empty. */
+export type Cors = (request: IncomingMessage, response: ServerResponse) => boolean
+
+const exposed = [
+  'x-request-id',
+  'x-atelier-model',
+  'x-atelier-provider',
+  'x-atelier-warnings',
+  'x-atelier-cost',
+  'retry-after',
+  'grpc-status',
+  'grpc-message',
+  'grpc-status-details-bin'
+]
+
+export function createCors(allowOrigins: readonly string[]): Cors {
+  if (allowOrigins.length === 0) return () => false
+  return (request, response) => {
+    const origin = request.headers.origin
+    response.setHeader('vary', 'origin')
+    if (origin === undefined || !(allowOrigins.includes('*') || allowOrigins.includes(origin))) return false
+    // Credentials are never allowed: callers authenticate by header, so that echoing an origin opens nothing to a browser's cookies.
+    response.setHeader('access-control-allow-origin', allowOrigins.includes('*') ? '*' : origin)
+    response.setHeader('access-control-expose-headers', exposed.join(', '))
+    if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return false
+    response.setHeader('access-control-allow-methods', 'GET, HEAD, POST, DELETE, OPTIONS')
+    const asked = request.headers['access-control-request-headers']
+    if (typeof asked === 'string' && /^[\w\-, ]{1,1024}$/.test(asked)) response.setHeader('access-control-allow-headers', asked)
+    response.setHeader('access-control-max-age', '7200')
+    response.writeHead(204)
+    response.end()
+    return true
+  }
+}

@@ -1,0 +1,159 @@
+import type { ServerResponse } from 'node:http'
+import { type Warning, WarningKindSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { wireName } from '../contract/wire-names.ts'
+import { gatewayError } from '../errors.ts'
+import { type GenerationEvent, isImageBody } from '../events.ts'
+import type { ImageBody } from '../images/image-body.ts'
+import { sniffMediaType } from '../images/media-type.ts'
+import { encodeCompleted } from './openai-json.ts'
+import type { RequestRecord } from './request-record.ts'
+
+/**
+ * Writes events as the OpenAI Images API answers them. Nothing is sent before the first byte of the first image is there, so that an
+ * error until then gets its own status; one that comes later breaks the connection, because a shortened body could pass for a whole one.
+ */
+export async function writeImagesJson(
+  events: AsyncIterable<GenerationEvent>,
+  response: ServerResponse,
+  record: RequestRecord
+): Promise<void> {
+  const missing: Extract<GenerationEvent, { kind: 'no_image' }>[] = []
+  let pending = `{"created":${Math.floor(Date.now() / 1000)},"data":[`
+  let itemOpen = false
+  let items = 0
+  for await (const event of events) {
+    switch (event.kind) {
+      case 'accepted':
+        record.accept(event)
+        setServedBy(response, event)
+        break
+      case 'image':
+        pending += `${itemOpen ? '}' : ''}${items === 0 ? '' : ','}`
+        itemOpen = true
+        items += 1
+        if (isImageBody(event.image)) {
+          await writeBody(event.image, 'base64', `${pending}{"b64_json":"`, response, record)
+          pending = '"'
+        } else {
+          pending += `{"url":${JSON.stringify(event.image.url)}`
+        }
+        break
+      case 'image_details': {
+        const fields = { ...event.providerFields, ...(event.revisedPrompt === undefined ? {} : { revised_prompt: event.revisedPrompt }) }
+        if (itemOpen && Object.keys(fields).length > 0) pending += `,${JSON.stringify(fields).slice(1, -1)}`
+        break
+      }
+      case 'no_image':
+        missing.push(event)
+        break
+      case 'completed': {
+        const rest = JSON.stringify(encodeCompleted(event, missing)).slice(1, -1)
+        pending += `${itemOpen ? '}' : ''}]${rest === '' ? '' : `,${rest}`}}`
+        if (!response.headersSent) setCost(response, event)
+      }
+    }
+  }
+  finish(response, pending, 'application/json', record)
+}
+
+/** Writes the one image of a request as the response body itself. */
+export async function writeRawImage(
+  events: AsyncIterable<GenerationEvent>,
+  response: ServerResponse,
+  record: RequestRecord
+): Promise<void> {
+  for await (const event of events) {
+    if (event.kind === 'accepted') {
+      record.accept(event)
+      setServedBy(response, event)
+    } else if (event.kind === 'image' && isImageBody(event.image)) {
+      await writeBody(event.image, 'bytes', '', response, record)
+    } else if (event.kind === 'no_image') {
+      throw gatewayError('PROVIDER_FAILED', { provider: record.provider, problem: event.message }, { outcome: 'unknown' })
+    }
+  }
+  response.end()
+}
+
+/** Sends `before` and then the image, chunk by chunk, no faster than the client reads. */
+async function writeBody(
+  image: ImageBody,
+  as: 'base64' | 'bytes',
+  before: string,
+  response: ServerResponse,
+  record: RequestRecord
+): Promise<void> {
+  const chunks = image.read(as)[Symbol.asyncIterator]()
+  try {
+    let next = await chunks.next()
+    if (next.done)
+      throw gatewayError('OUTCOME_UNKNOWN', { provider: record.provider, problem: 'the image is empty' }, { outcome: 'unknown' })
+    if (!response.headersSent) {
+      const mediaType = as === 'base64' ? 'application/json' : (sniffMediaType(next.value) ?? image.mediaType)
+      response.setHeader('content-type', mediaType === '' ? 'application/octet-stream' : mediaType)
+      response.writeHead(200)
+    }
+    if (before !== '') response.write(before, 'utf8')
+    while (!next.done) {
+      record.bytes += next.value.length
+      if (!response.write(next.value)) await drained(response)
+      next = await chunks.next()
+    }
+  } finally {
+    await chunks.return?.()
+  }
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed) return Promise.reject(gatewayError('CANCELLED', {}))
+  return new Promise((resolve, reject) => {
+    const onDrain = () => {
+      response.off('close', onClose)
+      resolve()
+    }
+    const onClose = () => {
+      response.off('drain', onDrain)
+      reject(gatewayError('CANCELLED', {}))
+    }
+    response.once('drain', onDrain).once('close', onClose)
+  })
+}
+
+function finish(response: ServerResponse, text: string, contentType: string, record: RequestRecord): void {
+  if (response.headersSent) {
+    response.end(text)
+    return
+  }
+  const body = Buffer.from(text)
+  record.bytes += body.length
+  response.setHeader('content-type', contentType)
+  response.setHeader('content-length', body.length)
+  response.writeHead(200)
+  response.end(body)
+}
+
+/** Says on the answer who serves the request and what became of its parameters. */
+export function setServedBy(response: ServerResponse, { provider, model, warnings }: Extract<GenerationEvent, { kind: 'accepted' }>): void {
+  response.setHeader('x-atelier-provider', provider)
+  response.setHeader('x-atelier-model', headerText(model))
+  if (warnings.length > 0) response.setHeader('x-atelier-warnings', encodeWarnings(warnings))
+}
+
+/** `param=kind` pairs and their sentences, e.g. `style=ignored; "gpt-image-2 has no styles"`, as an RFC 9651 list of tokens. */
+export function encodeWarnings(warnings: readonly Warning[]): string {
+  return warnings
+    .map(
+      ({ kind, param, message }) =>
+        `${headerText(param)}=${wireName(WarningKindSchema, kind)}; message="${headerText(message).replaceAll('"', "'")}"`
+    )
+    .join(', ')
+    .slice(0, 4096)
+}
+
+function headerText(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
+}
+
+function setCost(response: ServerResponse, { cost }: Extract<GenerationEvent, { kind: 'completed' }>): void {
+  if (cost) response.setHeader('x-atelier-cost', `${cost.totalMicros}`)
+}

@@ -1,0 +1,41 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/** What the server counts about requests, in Prometheus' text format. Labels hold only names from the catalog, configuration and schema. */
+export interface Metrics {
+  /** `outcome` is "ok" or the error's reason. */
+  finished(request: { route: string; provider: string; model: string; outcome: string; durationMs: number; bytes: number }): void
+  began(): void
+  render(): Promise<{ contentType: string; text: string }>
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const labelNames = ['route', 'provider', 'model', 'outcome'] as const
+  const requests = new Counter({ name: 'atelier_requests_total', help: 'Requests that have ended.', labelNames, registers })
+  const inFlight = new Gauge({ name: 'atelier_requests_in_flight', help: 'Requests that have begun and not ended.', registers })
+  const bytes = new Counter({
+    name: 'atelier_response_bytes_total',
+    help: 'Bytes of answers and images sent.',
+    labelNames: ['route'],
+    registers
+  })
+  const seconds = new Histogram({
+    name: 'atelier_request_duration_seconds',
+    help: 'From the request line to the last byte of the answer.',
+    labelNames: ['route', 'provider', 'model'],
+    buckets: [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600],
+    registers
+  })
+  return {
+    began: () => inFlight.inc(),
+    finished({ route, provider, model, outcome, durationMs, bytes: sizeBytes }) {
+      inFlight.dec()
+      requests.inc({ route, provider, model, outcome })
+      seconds.observe({ route, provider, model }, durationMs / 1000)
+      bytes.inc({ route }, sizeBytes)
+    },
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() })
+  }
+}

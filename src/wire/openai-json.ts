@@ -1,0 +1,88 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import {
+  BackgroundSchema,
+  DimensionsSchema,
+  ImageOutcomeSchema,
+  OutputFormatSchema,
+  QualitySchema,
+  type ResolvedParameters,
+  UsageSchema
+} from '../../gen/atelier/v1/image_pb.ts'
+import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_pb.ts'
+import { ModelCapabilitiesSchema, type ModelInfo, ModelStatusSchema } from '../../gen/atelier/v1/model_pb.ts'
+import { decodeMessage, encodeMessage } from '../contract/json.ts'
+import { textFormat, wireName } from '../contract/wire-names.ts'
+import { gatewayError } from '../errors.ts'
+import type { GenerationEvent } from '../events.ts'
+
+/** Our own options travel as `x-atelier-*` headers, so that bodies stay the vendor's: in a body these names are the vendor's too. */
+const headerFields = ['request_id', 'strict', 'provider_options'] as const
+
+/** Reads the body of POST /v1/images/generations. What the schema does not know becomes `provider_options`. */
+export function decodeGenerateImages(body: JsonValue): GenerateImagesRequest {
+  if (!isObject(body)) throw gatewayError('MALFORMED_BODY', { problem: 'it must be a JSON object' })
+  const { message, unknown } = decodeMessage(GenerateImagesRequestSchema, body, { without: headerFields })
+  if (unknown.stream === true) {
+    throw gatewayError('INVALID_PARAMETER', { param: 'stream', problem: 'must be false: images are not streamed on this route' })
+  }
+  delete unknown.stream
+  if (Object.keys(unknown).length > 0) message.providerOptions = unknown
+  return message
+}
+
+type Completed = Extract<GenerationEvent, { kind: 'completed' }>
+type Missing = Extract<GenerationEvent, { kind: 'no_image' }>
+
+/** The fields after `data`: what was really made, tokens, what is missing, and the provider's own fields. */
+export function encodeCompleted(completed: Completed, missing: readonly Missing[]): JsonObject {
+  const usage = completed.usage && { usage: encodeMessage(UsageSchema, completed.usage) }
+  return {
+    ...(usage ? merge(completed.providerFields ?? {}, usage) : completed.providerFields),
+    ...(completed.resolved ? encodeResolved(completed.resolved) : {}),
+    ...(missing.length === 0 ? {} : { missing: missing.map(encodeMissing) })
+  }
+}
+
+/** Both objects in one; where both have an object under the same key, that too. The second one wins. */
+function merge(first: JsonObject, second: JsonObject): JsonObject {
+  const merged = { ...first }
+  for (const [key, value] of Object.entries(second)) {
+    const other = merged[key]
+    merged[key] = isObject(other) && isObject(value) ? merge(other, value) : value
+  }
+  return merged
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function encodeResolved(resolved: ResolvedParameters): JsonObject {
+  const fields = {
+    size: resolved.size && textFormat(DimensionsSchema)?.format(resolved.size as unknown as Record<string, unknown>),
+    quality: wireName(QualitySchema, resolved.quality),
+    output_format: wireName(OutputFormatSchema, resolved.outputFormat),
+    background: wireName(BackgroundSchema, resolved.background)
+  }
+  return Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
+
+function encodeMissing({ index, outcome, message }: Missing): JsonObject {
+  return { index, outcome: wireName(ImageOutcomeSchema, outcome) ?? 'failed', message }
+}
+
+/** A model in OpenAI's shape; `shutdown_date` is OpenAI's, `status`, `provider`, `aliases` and `capabilities` are ours. */
+export function encodeModel(model: ModelInfo): JsonObject {
+  return {
+    id: model.id,
+    object: 'model',
+    created: Number(model.created),
+    owned_by: model.ownedBy,
+    shutdown_date: model.shutdownDate === '' ? null : model.shutdownDate,
+    status: wireName(ModelStatusSchema, model.status) ?? 'live',
+    provider: model.provider,
+    aliases: [...model.aliases],
+    ...(model.replacement === '' ? {} : { replacement: model.replacement }),
+    ...(model.capabilities ? { capabilities: encodeMessage(ModelCapabilitiesSchema, model.capabilities) } : {})
+  }
+}

@@ -1,0 +1,45 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { gatewayError } from '../errors.ts'
+
+/** Our own options on REST: `x-atelier-strict` and `Idempotency-Key`. */
+export function applyHeaders(message: GenerateImagesRequest, headers: IncomingHttpHeaders): void {
+  message.strict = readSwitch(headers, 'x-atelier-strict')
+  const key = headers['idempotency-key']
+  // The header's draft standard has a quoted string; clients send it bare.
+  if (typeof key === 'string') message.requestId = key.replace(/^"(.*)"$/, '$1')
+}
+
+/**
+ * Whether the caller wants the image itself as the answer (`Accept: image/*`). A single named type also chooses the format, where the
+ * body does not.
+ */
+export function applyAccept(message: GenerateImagesRequest, accept: string | undefined): boolean {
+  if (accept === undefined || !/^\s*image\//i.test(accept)) return false
+  if ((message.n ?? 1) !== 1) {
+    throw gatewayError('INVALID_PARAMETER', { param: 'n', problem: `must be 1 when Accept asks for an image, not ${message.n}` })
+  }
+  const format = imageFormats[accept.trim().toLowerCase()]
+  if (format !== undefined && !message.outputFormat) message.outputFormat = format
+  return true
+}
+
+const imageFormats: Readonly<Record<string, OutputFormat>> = {
+  'image/png': OutputFormat.PNG,
+  'image/jpeg': OutputFormat.JPEG,
+  'image/webp': OutputFormat.WEBP
+}
+
+/** When the caller stops waiting: OpenAI's SDKs say so in whole seconds. Infinity where they do not. */
+export function restDeadlineMs(headers: IncomingHttpHeaders): number {
+  const seconds = Number(headers['x-stainless-timeout'] ?? Number.NaN)
+  return seconds > 0 ? Date.now() + seconds * 1000 : Number.POSITIVE_INFINITY
+}
+
+function readSwitch(headers: IncomingHttpHeaders, name: string): boolean {
+  const value = headers[name]
+  if (value === undefined || value === 'false') return false
+  if (value === 'true') return true
+  throw gatewayError('INVALID_PARAMETER', { param: name, problem: `must be true or false, not "${String(value).slice(0, 40)}"` })
+}

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import type { Caller } from '../call.ts'
+import type { GatewayError } from '../errors.ts'
+import type { GenerationEvent } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { Metrics } from './metrics.ts'
+
+/** What is remembered of a request until its one log line is written. */
+export interface RequestRecord {
+  /** Also the answer's `x-request-id`. */
+  readonly id: string
+  caller: Caller | undefined
+  /** W3C trace id of the caller; empty where it sent none. */
+  traceId: string
+  provider: string
+  model: string
+  /** Bytes of images and answer that were sent. */
+  bytes: number
+  /** Notes who serves the request. */
+  accept(event: Extract<GenerationEvent, { kind: 'accepted' }>): void
+  /** Notes why it failed; only the first reason counts. */
+  fail(error: GatewayError): void
+  /** Writes the line and counts the request; later calls do nothing. */
+  close(status: number): void
+}
+
+export type OpenRecord = (route: string) => RequestRecord
+
+/** Makes the records. No prompt, image, key or body is ever part of one. */
+export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): OpenRecord {
+  return (route) => {
+    const begunAt = performance.now()
+    let failure: GatewayError | undefined
+    let closed = false
+    deps.metrics.began()
+    return {
+      id: `req_${randomUUID().replaceAll('-', '')}`,
+      caller: undefined,
+      traceId: '',
+      provider: '',
+      model: '',
+      bytes: 0,
+      accept({ provider, model }) {
+        this.provider = provider
+        this.model = model
+      },
+      fail(error) {
+        failure ??= error
+      },
+      close(status) {
+        if (closed) return
+        closed = true
+        const durationMs = Math.round((performance.now() - begunAt) * 10) / 10
+        const { id, caller, traceId, provider, model, bytes } = this
+        const outcome = failure?.reason ?? 'ok'
+        deps.metrics.finished({ route, provider, model, outcome, durationMs, bytes })
+        deps.log[levelOf(failure)](
+          {
+            request: id,
+            route,
+            status,
+            outcome,
+            organization: caller?.organizationId,
+            key: caller?.apiKeyId,
+            provider,
+            model,
+            durationMs,
+            bytes,
+            trace: traceId || undefined,
+            err: failure && failure.entry.http >= 500 ? failure : undefined
+          },
+          'request'
+        )
+      }
+    }
+  }
+}
+
+function levelOf(failure: GatewayError | undefined): 'info' | 'warn' | 'error' {
+  if (!failure || failure.entry.http < 500) return 'info'
+  return failure.reason === 'INTERNAL' || failure.reason === 'STORAGE_FAILED' ? 'error' : 'warn'
+}

@@ -1,0 +1,215 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { create } from '@bufbuild/protobuf'
+import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
+import { GetModelRequestSchema, ListModelsRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
+import { type Authenticator, requireScope } from '../admission/authenticate.ts'
+import type { Call, Scope } from '../call.ts'
+import { gatewayError, toGatewayError } from '../errors.ts'
+import type { Operations } from '../invoke.ts'
+import type { Logger } from '../log.ts'
+import { writtenModel } from '../services/generate-images.ts'
+import { errorOfCall, openCall } from './call-context.ts'
+import type { Cors } from './cors.ts'
+import { sendRestError } from './error-response.ts'
+import { writeImagesJson, writeRawImage } from './images-response.ts'
+import type { HttpRequest, HttpResponse } from './listener.ts'
+import type { Metrics } from './metrics.ts'
+import { decodeGenerateImages, encodeModel } from './openai-json.ts'
+import { readJsonBody } from './read-body.ts'
+import { applyAccept, applyHeaders, restDeadlineMs } from './request-headers.ts'
+import type { OpenRecord, RequestRecord } from './request-record.ts'
+
+/** One request on its way through a route. */
+interface Exchange {
+  request: IncomingMessage
+  response: ServerResponse
+  record: RequestRecord
+  /** What followed the route's prefix, percent-decoded. */
+  rest: string
+  /** Absent on public routes. */
+  call: Call
+  /** Decides the vendor's wording of errors. */
+  writtenModel: string | undefined
+}
+
+export interface RestRoute {
+  /** A route whose path ends in "/" takes everything below it. */
+  path: string
+  methods: readonly string[]
+  /** The RPC that does the same; null for what only HTTP has. */
+  rpc: string | null
+  access: 'public' | Scope
+  handle(exchange: Exchange): Promise<void>
+}
+
+export interface RestDeps {
+  operations: Operations
+  authenticator: Authenticator
+  downloads: (pathname: string, request: IncomingMessage, response: ServerResponse, record: RequestRecord) => Promise<void>
+  metrics: Metrics
+  openRecord: OpenRecord
+  cors: Cors
+  log: Logger
+  /** Why the server should get no new requests; undefined while it should. */
+  unready(): string | undefined
+}
+
+/** The routes of the REST layer; `test/wire/routes.test.ts` pairs each with its RPC. */
+export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDeps): RestRoute[] {
+  return [
+    {
+      path: '/v1/images/generations',
+      methods: ['POST'],
+      rpc: 'atelier.v1.ImageService.GenerateImages',
+      access: 'generate',
+      async handle(exchange) {
+        const { request, response, record, call } = exchange
+        const message = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
+        exchange.writtenModel = writtenModel(message)
+        applyHeaders(message, request.headers)
+        const raw = applyAccept(message, request.headers.accept)
+        if (raw) message.responseFormat = ResponseFormat.B64_JSON
+        const events = deps.operations.generateImages(message, call)
+        await (raw ? writeRawImage(events, response, record) : writeImagesJson(events, response, record))
+      }
+    },
+    {
+      path: '/v1/models',
+      methods: ['GET', 'HEAD'],
+      rpc: 'atelier.v1.ModelService.ListModels',
+      access: 'generate',
+      async handle({ response, record, call }) {
+        const { models } = await deps.operations.listModels(create(ListModelsRequestSchema), call)
+        sendJson(response, record, 200, { object: 'list', data: models.map(encodeModel) })
+      }
+    },
+    {
+      path: '/v1/models/',
+      methods: ['GET', 'HEAD'],
+      rpc: 'atelier.v1.ModelService.GetModel',
+      access: 'generate',
+      async handle({ response, record, call, rest }) {
+        const { model } = await deps.operations.getModel(create(GetModelRequestSchema, { name: rest }), call)
+        if (!model) throw gatewayError('MODEL_NOT_FOUND', { model: rest, hint: '' })
+        sendJson(response, record, 200, encodeModel(model))
+      }
+    },
+    {
+      path: '/healthz',
+      methods: ['GET', 'HEAD'],
+      rpc: 'grpc.health.v1.Health.Check',
+      access: 'public',
+      async handle({ response, record }) {
+        sendJson(response, record, 200, { status: 'ok' })
+      }
+    },
+    {
+      path: '/readyz',
+      methods: ['GET', 'HEAD'],
+      rpc: 'grpc.health.v1.Health.Check',
+      access: 'public',
+      async handle({ response, record }) {
+        const reason = deps.unready()
+        sendJson(
+          response,
+          record,
+          reason === undefined ? 200 : 503,
+          reason === undefined ? { status: 'ready' } : { status: 'unready', reason }
+        )
+      }
+    },
+    {
+      path: '/metrics',
+      methods: ['GET', 'HEAD'],
+      rpc: null,
+      access: 'admin',
+      async handle({ response, record }) {
+        const { contentType, text } = await deps.metrics.render()
+        send(response, record, 200, contentType, text)
+      }
+    },
+    {
+      path: '/images/',
+      methods: ['GET', 'HEAD'],
+      rpc: null,
+      access: 'public',
+      handle: ({ request, response, record, rest }) => deps.downloads(`/images/${rest}`, request, response, record)
+    }
+  ]
+}
+
+/** Serves every request that is not an RPC; whatever happens, it is answered in OpenAI's error shape or, too late for that, cut off. */
+export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) {
+  const exact = new Map(routes.filter(({ path }) => !path.endsWith('/')).map((route) => [route.path, route]))
+  const below = routes.filter(({ path }) => path.endsWith('/'))
+  const find = (pathname: string) =>
+    exact.get(pathname) ?? below.find(({ path }) => pathname.startsWith(path) && pathname.length > path.length)
+
+  return async (...pair: [HttpRequest, HttpResponse]): Promise<void> => {
+    // Node's compatibility API gives an HTTP/2 request the methods of an HTTP/1.1 one.
+    const [request, response] = pair as [IncomingMessage, ServerResponse]
+    const pathname = (request.url ?? '/').replace(/[?#].*$/s, '')
+    const route = find(pathname)
+    const record = deps.openRecord(route?.path ?? 'unknown')
+    response.once('close', () => record.close(response.statusCode))
+    response.setHeader('x-request-id', record.id)
+    const exchange = { request, response, record, rest: '', writtenModel: undefined } as Omit<Exchange, 'call'> as Exchange
+    try {
+      if (deps.cors(request, response)) return
+      if (!route) throw gatewayError('ROUTE_NOT_FOUND', { method: request.method ?? '', path: pathname.slice(0, 200) })
+      if (!route.methods.includes(request.method ?? '')) {
+        throw gatewayError('METHOD_NOT_ALLOWED', { method: request.method ?? '', path: route.path, allowed: route.methods.join(', ') })
+      }
+      exchange.rest = route.path.endsWith('/') ? decodePath(pathname.slice(route.path.length)) : ''
+      if (route.access !== 'public') await admit(route.access, exchange)
+      await route.handle(exchange)
+    } catch (thrown) {
+      refuse(exchange, thrown)
+    }
+  }
+
+  async function admit(scope: Scope, exchange: Exchange): Promise<void> {
+    const { request, response, record } = exchange
+    record.caller = await deps.authenticator.authenticate(request.headers)
+    requireScope(record.caller, scope)
+    exchange.call = openCall({
+      record,
+      caller: record.caller,
+      headers: request.headers,
+      deadlineMs: restDeadlineMs(request.headers),
+      response,
+      log: deps.log
+    })
+  }
+
+  function refuse({ request, response, record, call, writtenModel }: Partial<Pick<Exchange, 'call'>> & Exchange, thrown: unknown): void {
+    const error = call ? errorOfCall(thrown, call) : toGatewayError(thrown)
+    record.fail(error)
+    if (response.headersSent || response.destroyed) {
+      response.destroy()
+      return
+    }
+    sendRestError(request, response, error, record.id, writtenModel)
+  }
+}
+
+function decodePath(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (cause) {
+    throw gatewayError('MALFORMED_REQUEST', { problem: 'the path holds a malformed percent-encoding' }, { cause })
+  }
+}
+
+function sendJson(response: ServerResponse, record: RequestRecord, status: number, value: unknown): void {
+  send(response, record, status, 'application/json', JSON.stringify(value))
+}
+
+function send(response: ServerResponse, record: RequestRecord, status: number, contentType: string, text: string): void {
+  const body = Buffer.from(text)
+  record.bytes += body.length
+  response.setHeader('content-type', contentType)
+  response.setHeader('content-length', body.length)
+  response.writeHead(status)
+  response.end(body)
+}
