@@ -1,0 +1,120 @@
+import { asBuffer } from './as-buffer.ts'
+
+/**
+ * Base64 text as bytes, chunk by chunk. Takes the standard alphabet only, no line breaks, with padding, over chunk borders anywhere;
+ * throws a SyntaxError at the first chunk that breaks this. Leaving early releases the source.
+ */
+export function decodeBase64(chars: AsyncIterable<Uint8Array>): AsyncIterableIterator<Uint8Array> {
+  const groups = createGrouping(4)
+  let isPadded = false
+
+  function decode(text: Buffer, target: Buffer): number {
+    if (text.length === 0) return 0
+    if (isPadded) throw new SyntaxError('invalid base64: characters behind the padding')
+    isPadded = text.at(-1) === paddingCharacter
+    const padding = !isPadded ? 0 : text.at(-2) === paddingCharacter ? 2 : 1
+    // Unlike Buffer's own decoder this one refuses foreign characters; white space, which it skips, shows in the number of bytes.
+    const { written } = target.setFromBase64(text.toString('latin1'))
+    if (written !== (text.length / 4) * 3 - padding) throw new SyntaxError('invalid base64: white space')
+    return written
+  }
+
+  return transform(chars, {
+    convert(chunk) {
+      const { first, others } = groups.take(chunk)
+      const bytes = Buffer.allocUnsafe(((first.length + others.length) / 4) * 3)
+      const start = decode(first, bytes)
+      return bytes.subarray(0, start + decode(others, bytes.subarray(start)))
+    },
+    finish() {
+      if (groups.rest().length > 0) throw new SyntaxError('invalid base64: the text ends inside a group of four characters')
+      return empty
+    }
+  })
+}
+
+/** Bytes as base64 text without line breaks, chunk by chunk, padded at its end. Leaving early releases the source. */
+export function encodeBase64(bytes: AsyncIterable<Uint8Array>): AsyncIterableIterator<Uint8Array> {
+  const groups = createGrouping(3)
+  return transform(bytes, {
+    convert(chunk) {
+      const { first, others } = groups.take(chunk)
+      const chars = Buffer.allocUnsafe(((first.length + others.length) / 3) * 4)
+      const start = chars.write(first.toString('base64'), 'latin1')
+      chars.write(others.toString('base64'), start, 'latin1')
+      return chars
+    },
+    finish: () => Buffer.from(groups.rest().toString('base64'), 'latin1')
+  })
+}
+
+const empty = Buffer.alloc(0)
+const paddingCharacter = 0x3d
+
+interface Grouping {
+  /** The group that the border before this chunk cuts through, and the whole groups in the chunk. */
+  take(chunk: Uint8Array): { first: Buffer; others: Buffer }
+  /** What has not become a group. */
+  rest(): Buffer
+}
+
+/** Cuts chunks at multiples of `size` bytes of the stream without copying more than one group. */
+function createGrouping(size: number): Grouping {
+  let carried = empty
+  return {
+    take(chunk) {
+      const bytes = asBuffer(chunk)
+      const start = carried.length === 0 ? 0 : size - carried.length
+      if (bytes.length < start) {
+        carried = Buffer.concat([carried, bytes])
+        return { first: empty, others: empty }
+      }
+      const first = start === 0 ? empty : Buffer.concat([carried, bytes.subarray(0, start)])
+      const end = bytes.length - ((bytes.length - start) % size)
+      carried = Buffer.from(bytes.subarray(end))
+      return { first, others: bytes.subarray(start, end) }
+    },
+    rest: () => carried
+  }
+}
+
+interface Conversion {
+  convert(chunk: Uint8Array): Uint8Array
+  finish(): Uint8Array
+}
+
+/** One step per chunk: a generator in its place costs several promises more. */
+function transform(source: AsyncIterable<Uint8Array>, conversion: Conversion): AsyncIterableIterator<Uint8Array> {
+  const chunks = source[Symbol.asyncIterator]()
+  let ended = false
+
+  async function next(): Promise<IteratorResult<Uint8Array>> {
+    while (!ended) {
+      const result = await chunks.next()
+      ended = result.done === true
+      const value = result.done ? conversion.finish() : await convertOrRelease(result.value)
+      if (value.length > 0) return { done: false, value }
+    }
+    return { done: true, value: undefined }
+  }
+
+  async function convertOrRelease(chunk: Uint8Array): Promise<Uint8Array> {
+    try {
+      return conversion.convert(chunk)
+    } catch (error) {
+      await leave()
+      throw error
+    }
+  }
+
+  async function leave(): Promise<IteratorResult<Uint8Array>> {
+    if (!ended) {
+      ended = true
+      await chunks.return?.()
+    }
+    return { done: true, value: undefined }
+  }
+
+  const iterator: AsyncIterableIterator<Uint8Array> = { next, return: leave, [Symbol.asyncIterator]: () => iterator }
+  return iterator
+}
