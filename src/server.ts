@@ -8,15 +8,17 @@ import { operatorKeys } from './admission/operator-keys.ts'
 import type { ProviderSettings, Settings } from './config.ts'
 import { createDelivery } from './delivery/deliver.ts'
 import { host } from './delivery/host.ts'
+import { createTranscoder } from './delivery/transcode.ts'
 import { createOperations } from './invoke.ts'
+import { createPrices } from './ledger/prices.ts'
 import type { Logger } from './log.ts'
-import { createOpenAIProvider } from './providers/openai.ts'
 import type { Provider } from './providers/provider.ts'
 import { createSketchProvider } from './providers/sketch.ts'
-import { createStabilityProvider } from './providers/stability.ts'
 import type { ConfiguredProvider } from './routing/attempt.ts'
 import { loadCatalog } from './routing/catalog.ts'
 import { createModels } from './routing/models.ts'
+import { adapters } from './server/adapters.ts'
+import { createEstimateCost } from './services/estimate-cost.ts'
 import { createGenerateImages } from './services/generate-images.ts'
 import { createGetModel, createListModels } from './services/models.ts'
 import type { BlobStore } from './storage/blob-store.ts'
@@ -24,8 +26,10 @@ import { openDatabase } from './storage/database.ts'
 import { createDiskBlobStore } from './storage/disk-blob-store.ts'
 import { createLinks } from './storage/links.ts'
 import { openMasterKey } from './storage/master-key.ts'
+import { createScratchFiles } from './storage/scratch-files.ts'
+import { createSpool } from './storage/spool.ts'
 import { createRunner } from './tasks/runner.ts'
-import { createUpstreamClient, type UpstreamClient } from './upstream/client.ts'
+import { createUpstreamClient } from './upstream/client.ts'
 import { createUntrustedUrlFetcher } from './upstream/untrusted-url.ts'
 import { createCors } from './wire/cors.ts'
 import { createDownloads } from './wire/downloads.ts'
@@ -71,18 +75,24 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
   })
   const blobs = await createDiskBlobStore({ directory: join(settings.dataDir, 'images') }, { database })
   parts.defer(sweepRegularly(blobs, log))
+  const scratch = createScratchFiles({ directory: join(settings.dataDir, 'scratch') })
+  const transcoder = parts.use(createTranscoder({ maxConcurrent: 2 }, { scratch }))
+  const spool = createSpool({ directory: join(settings.dataDir, 'spool') })
 
   const fetcher = parts.use(createUntrustedUrlFetcher({ allow: settings.egressAllow }))
   const catalog = loadCatalog()
   const providers = new Map(settings.providers.map((provider) => [provider.name, configure(provider, catalog, parts)]))
   const models = createModels(settings, { catalog })
+  const prices = createPrices(settings)
   const operations = createOperations(settings, {
     generateImages: createGenerateImages(settings, {
       models,
       providers,
-      runner: createRunner({ providers }),
-      delivery: createDelivery({ fetcher, blobs, links })
+      runner: createRunner({}, { providers, spool }),
+      prices,
+      delivery: createDelivery({ fetcher, blobs, links, transcoder })
     }),
+    estimateCost: createEstimateCost({ models, providers, prices }),
     listModels: createListModels({ models }),
     getModel: createGetModel({ models })
   })
@@ -162,18 +172,6 @@ function sweepRegularly(blobs: BlobStore, log: Logger): () => void {
   return () => clearInterval(timer)
 }
 
-/** The adapters that call somebody, by their names in the configuration. */
-const adapters: Readonly<Record<string, (options: AdapterOptions, deps: { client: UpstreamClient }) => Provider>> = {
-  openai: createOpenAIProvider,
-  stability: createStabilityProvider
-}
-
-interface AdapterOptions {
-  name: string
-  baseUrl: string
-  headers: Record<string, string>
-}
-
 function configure(provider: ProviderSettings, catalog: readonly Catalog[], parts: AsyncDisposableStack): ConfiguredProvider {
   const { name, apiKey: credential, timeoutMs } = provider
   const backend = provider.adapter === 'sketch' ? createSketchProvider({ name }) : createRemoteProvider(provider, catalog, parts)
@@ -182,10 +180,10 @@ function configure(provider: ProviderSettings, catalog: readonly Catalog[], part
 
 /** A provider at its configured address, else at its vendor's own, which the catalog knows. */
 function createRemoteProvider(provider: ProviderSettings, catalog: readonly Catalog[], parts: AsyncDisposableStack): Provider {
-  const { name, adapter, headers, maxConnections } = provider
+  const { name, adapter, headers, maxConnections, apiVersion, auth } = provider
   const create = adapters[adapter]
   const baseUrl = provider.baseUrl ?? catalog.find(({ vendor }) => vendor === adapter)?.baseUrl
   if (!create || !baseUrl) throw new Error(`the provider ${name} has no ${create ? 'address' : `adapter ${adapter}`}`)
   const client = parts.use(createUpstreamClient({ provider: name, baseUrl, maxConnections }))
-  return create({ name, baseUrl, headers }, { client })
+  return create({ name, baseUrl, headers, ...(apiVersion && { apiVersion }), ...(auth && { auth }) }, { client })
 }

@@ -3,10 +3,13 @@ import { ImageOutcome, WarningKind, WarningSchema } from '../../gen/atelier/v1/i
 import { type GatewayError, gatewayError } from '../errors.ts'
 import type { ImageLink } from '../events.ts'
 import { type ImageBody, imageFromBase64 } from '../images/image-body.ts'
-import { JsonError, readJson } from '../images/read-json.ts'
-import { type ErrorContext, toInlineError } from './openai-errors.ts'
-import { isObject, takeResolved, takeUsage, withoutNulls } from './openai-fields.ts'
+import { readJson } from '../images/read-json.ts'
+import type { ErrorContext } from './error-answer.ts'
+import { isObject, withoutNulls } from './json-object.ts'
+import { toInlineError } from './openai-errors.ts'
+import { takeResolved, takeUsage } from './openai-fields.ts'
 import type { ProviderEvent } from './provider.ts'
+import { toUpstreamError, withUpstreamErrors } from './upstream-image.ts'
 
 export interface AnswerContext extends ErrorContext {
   /** What relative links are resolved against. */
@@ -52,7 +55,7 @@ export async function* fromWire(body: AsyncIterable<Uint8Array>, context: Answer
       opened = false
     }
   } catch (error) {
-    throw toUpstreamError(error, context)
+    throw toUpstreamError(error, context.provider)
   }
   if (images === 0) throw withoutImages(document, held, context)
   for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
@@ -74,7 +77,7 @@ async function openBase64(chars: AsyncIterable<Uint8Array>, context: AnswerConte
   }
   const first = head.subarray(prefix?.[0].length ?? 0)
   if (first.length === 0) return undefined
-  return withUpstreamErrors(imageFromBase64(resume(first, source), imageType(prefix?.[1]) || context.mediaType), context)
+  return withUpstreamErrors(imageFromBase64(resume(first, source), imageType(prefix?.[1]) || context.mediaType), context.provider)
 }
 
 /** What was read ahead, then the rest, without another asynchronous layer. */
@@ -100,7 +103,10 @@ function openLink(item: JsonValue, context: AnswerContext): ImageLink | ImageBod
   if (typeof url !== 'string' || url === '' || !URL.canParse(url, context.baseUrl)) return undefined
   const inline = /^data:([^,;]*)[^,]*;base64,/.exec(url)
   if (inline)
-    return withUpstreamErrors(imageFromBase64(onlyChunk(Buffer.from(url.slice(inline[0].length), 'latin1')), imageType(inline[1])), context)
+    return withUpstreamErrors(
+      imageFromBase64(onlyChunk(Buffer.from(url.slice(inline[0].length), 'latin1')), imageType(inline[1])),
+      context.provider
+    )
   const absolute = new URL(url, context.baseUrl)
   if (absolute.protocol !== 'https:' && absolute.protocol !== 'http:') return undefined
   return { url: absolute.href, mediaType: imageType(mime_type) }
@@ -121,7 +127,7 @@ function* detailsOf(item: JsonValue, index: number): Iterable<ProviderEvent> {
 }
 
 /** Why an image is missing, from its item, or from the whole answer where it has no item. */
-function noImage(item: JsonValue, index: number, context: AnswerContext): NoImage {
+export function noImage(item: JsonValue, index: number, context: AnswerContext): NoImage {
   const source = isObject(item) ? item : {}
   const error = isSet(source.error) ? toInlineError(source.error, context) : undefined
   const moderated = isFlagged(source) || error?.reason === 'CONTENT_POLICY_VIOLATION'
@@ -150,7 +156,8 @@ function withoutImages(document: JsonObject, held: readonly NoImage[], context: 
   return gatewayError('PROVIDER_FAILED', { provider, problem }, { outcome: 'unknown' })
 }
 
-function completed(document: JsonObject, items: number, context: AnswerContext): ProviderEvent {
+/** The end of an answer: its fields, as far as they are about all images together. */
+export function completed(document: JsonObject, items: number, context: AnswerContext): ProviderEvent {
   const { created, data, error, ...rest } = document
   const unnamed = withoutNulls(rest)
   const resolved = takeResolved(unnamed)
@@ -163,34 +170,6 @@ function completed(document: JsonObject, items: number, context: AnswerContext):
     ...(items > context.n ? { warnings: [create(WarningSchema, { kind: WarningKind.IGNORED, param: 'n', message })] } : {}),
     ...(Object.keys(unnamed).length > 0 ? { providerFields: unnamed } : {})
   }
-}
-
-/** The same image, whose source breaks off with an error that says what is known about the upstream call. */
-function withUpstreamErrors(image: ImageBody, context: AnswerContext): ImageBody {
-  const rethrow = (error: unknown): never => {
-    throw toUpstreamError(error, context)
-  }
-  return {
-    mediaType: image.mediaType,
-    form: image.form,
-    read: (as) => {
-      const source = image.read(as)[Symbol.asyncIterator]()
-      return {
-        [Symbol.asyncIterator]: () => ({
-          next: () => source.next().catch(rethrow),
-          return: async () => (await source.return?.()) ?? { done: true, value: undefined }
-        })
-      }
-    }
-  }
-}
-
-/** Broken JSON and broken base64, as what they mean for the call; any other error as it is. */
-function toUpstreamError(error: unknown, context: AnswerContext): unknown {
-  const what = error instanceof JsonError ? 'JSON' : error instanceof SyntaxError ? 'image' : undefined
-  if (what === undefined) return error
-  const problem = `its ${what} is broken: ${(error as Error).message}`
-  return gatewayError('OUTCOME_UNKNOWN', { provider: context.provider, problem }, { outcome: 'unknown', cause: error })
 }
 
 function imageType(mediaType: JsonValue | undefined): string {

@@ -1,15 +1,9 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import { type GatewayError, gatewayError, type Moderation, type Outcome } from '../errors.ts'
 import { parseJson } from '../images/read-json.ts'
-import { isObject } from './openai-fields.ts'
+import { describeRedirect, type ErrorContext, scrub } from './error-answer.ts'
+import { isObject } from './json-object.ts'
 import { retryAfterMs, type UpstreamHeaders } from './retry-after.ts'
-
-export interface ErrorContext {
-  /** Name of the provider in messages. */
-  provider: string
-  /** Texts that must not reach a caller whatever the provider writes: the credential and configured headers. */
-  secrets: readonly string[]
-}
 
 /** What an OpenAI-shaped upstream's error answer means. Reads every body: JSON of the known shapes, text, HTML, nothing. */
 export function toProviderError(
@@ -26,21 +20,6 @@ export function toInlineError(error: JsonValue, context: ErrorContext): GatewayE
   const message = problem.message || 'it reports an error without a message'
   return toError(impliedStatus(problem), {}, { ...problem, message }, context)
 }
-
-/** A provider's sentence that is fit for callers: one line, without keys, at most 500 characters. */
-function scrub(message: string, context: ErrorContext): string {
-  const known = context.secrets.filter((secret) => secret.length >= 6).reduce((text, secret) => text.replaceAll(secret, '[key]'), message)
-  const line = [
-    ...known
-      .replace(keyShaped, '[key]')
-      .replace(/[\p{Cc}\s]+/gu, ' ')
-      .trim()
-  ]
-  return line.length <= 500 ? line.join('') : `${line.slice(0, 499).join('')}…`
-}
-
-/** `sk-…`, `Bearer …` with a digit in it, and anything masked with asterisks: OpenAI prints a masked key in its 401, other servers print it whole. */
-const keyShaped = /\b(?:sk|pk|rk|r8|xai|gsk)[-_][\w.*…-]{5,}(?<!\.)|(?<=bearer )(?=\S*\d)\S{8,}|[\w-]*\*{3,}[\w*-]*/gi
 
 interface Problem {
   message: string
@@ -62,7 +41,7 @@ function toError(status: number, headers: UpstreamHeaders, problem: Problem, con
 
   const { moderation } = problem
   if (moderation) return gatewayError('CONTENT_POLICY_VIOLATION', { problem: fields.problem }, { outcome, moderation })
-  if (status < 400) return gatewayError('PROVIDER_FAILED', { provider, problem: redirected(status, headers) }, { outcome })
+  if (status < 400) return gatewayError('PROVIDER_FAILED', { provider, problem: describeRedirect(status, headers) }, { outcome })
   if (status === 401 || status === 402 || status === 403 || (status < 500 && hasCode(problem, accountCodes))) {
     return gatewayError('PROVIDER_KEY_REFUSED', fields, { outcome })
   }
@@ -112,12 +91,6 @@ const moderationCodes = [
 
 function hasCode(problem: Problem, codes: readonly string[]): boolean {
   return [problem.code, problem.type].some((name) => name !== undefined && codes.includes(name.toLowerCase()))
-}
-
-function redirected(status: number, headers: UpstreamHeaders): string {
-  const location = [headers.location].flat()[0] ?? ''
-  const target = URL.canParse(location) ? ` to ${new URL(location).origin}` : ''
-  return `it answered with a redirect (${status})${target}, which is not followed: check its base_url`
 }
 
 /** The status that fits an error which came without one. */
@@ -187,7 +160,7 @@ function readModeration(problem: Problem, json: JsonObject): Moderation | undefi
   const filtered = Object.entries([inner?.content_filter_result, inner?.content_filter_results].find(isObject) ?? {}).flatMap(
     ([name, result]) => (isObject(result) && result.filtered === true ? [name] : [])
   )
-  const quoted = /safety_violations=\[([^\]]*)\]/.exec(problem.message)?.[1]?.split(/[,\s]+/) ?? []
+  const quoted = /safety_violations=\[([^\]]{0,1000})\]/.exec(problem.message)?.[1]?.split(/[,\s]+/) ?? []
   const categories = [listed, filtered, quoted].find((names) => names.length > 0) ?? []
   return {
     stage: stage === 'input' || stage === 'output' ? stage : impliedStage(problem),
@@ -195,8 +168,10 @@ function readModeration(problem: Problem, json: JsonObject): Moderation | undefi
   }
 }
 
-function impliedStage({ code, param }: Problem): Moderation['stage'] {
+function impliedStage({ code, param, message }: Problem): Moderation['stage'] {
   if (param === 'prompt') return 'input'
+  // Azure has one code for both, and says so of images.
+  if (/^generated image was filtered/i.test(message)) return 'output'
   return code?.startsWith('Input') ? 'input' : code?.startsWith('Output') ? 'output' : 'unknown'
 }
 

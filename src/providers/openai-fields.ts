@@ -1,4 +1,4 @@
-import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
+import { create, type JsonObject } from '@bufbuild/protobuf'
 import {
   BackgroundSchema,
   DimensionsSchema,
@@ -12,6 +12,7 @@ import {
   UsageSchema
 } from '../../gen/atelier/v1/image_pb.ts'
 import { enumValue, textFormat } from '../contract/wire-names.ts'
+import { isObject, withoutNulls } from './json-object.ts'
 
 /** Takes what was made out of an answer's fields; fields with values that the contract does not know stay where they are. */
 export function takeResolved(fields: JsonObject): ResolvedParameters | undefined {
@@ -73,13 +74,4 @@ function takeCount(fields: JsonObject, name: string): bigint | undefined {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) return undefined
   delete fields[name]
   return BigInt(value)
-}
-
-export function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** A copy without the members that are null, which vendors write for "unset". */
-export function withoutNulls(fields: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
 }

@@ -5,8 +5,11 @@ import { encodeMessage } from '../contract/json.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
+import { readHead } from './error-answer.ts'
 import { fromWire } from './openai-answer.ts'
+import { type OpenAIDialect, openaiDialect } from './openai-dialect.ts'
 import { toProviderError } from './openai-errors.ts'
+import { fromStream } from './openai-stream.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 
 export interface OpenAIOptions {
@@ -16,25 +19,28 @@ export interface OpenAIOptions {
   baseUrl: string
   /** Sent with every call, e.g. OpenAI-Organization. */
   headers: Record<string, string>
+  /** Unset: OpenAI's own. */
+  dialect?: OpenAIDialect
 }
 
-/** OpenAI's Images API and every server shaped like it. The credential is sent as a bearer token, an empty one not at all. */
+/** OpenAI's Images API and every server shaped like it. An empty credential is not sent at all. */
 export function createOpenAIProvider(options: OpenAIOptions, deps: { client: UpstreamClient }): Provider {
   const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const dialect = options.dialect ?? openaiDialect
 
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
     const { credential, signal, log } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
     const response = await deps.client.send({
       method: 'POST',
-      path: '/images/generations',
+      path: dialect.path(work.upstreamModel),
       headers: {
         ...headers,
         accept: 'application/json',
         'content-type': 'application/json',
-        ...(credential === '' ? {} : { authorization: `Bearer ${credential}` })
+        ...(credential === '' ? {} : dialect.authorize(credential))
       },
-      body: JSON.stringify(toWire(work)),
+      body: JSON.stringify(dialect.namesModel ? toWire(work) : withoutModel(toWire(work))),
       signal,
       timeoutMs: attempt.timeoutMs
     })
@@ -44,7 +50,13 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
       const body = await readHead(response.body, signal)
       throw toProviderError({ status: response.status, headers: response.headers, body }, context)
     }
-    yield* fromWire(response.body, { ...context, baseUrl: options.baseUrl, n: work.n, mediaType: mediaTypeOf(work.request.outputFormat) })
+    const isStream = String(response.headers['content-type'] ?? '').startsWith('text/event-stream')
+    yield* (isStream ? fromStream : fromWire)(response.body, {
+      ...context,
+      baseUrl: options.baseUrl,
+      n: work.n,
+      mediaType: mediaTypeOf(work.request.outputFormat)
+    })
   }
 
   return { recovery: 'opaque', understands: 'any option', trustedOrigins: [new URL(options.baseUrl).origin], run }
@@ -64,33 +76,31 @@ export function toWire(work: Work): JsonObject {
       { outcome: 'not_sent' }
     )
   }
-  const { model: _, n: __, size, request_id, strict, provider_options, ...fields } = encodeMessage(GenerateImagesRequestSchema, request)
+  const {
+    model: _,
+    n: __,
+    size,
+    request_id,
+    strict,
+    provider_options,
+    partial_images,
+    ...fields
+  } = encodeMessage(GenerateImagesRequestSchema, request)
   const typed: JsonObject = {
     model: upstreamModel,
     ...fields,
     ...(size === undefined ? {} : { [request.sizeSelector.case === 'aspectRatio' ? 'aspect_ratio' : 'size']: size }),
-    n
+    n,
+    ...(partial_images ? { stream: true, partial_images } : {})
   }
   return { ...typed, ...further, ...typed }
+}
+
+function withoutModel({ model: _, ...body }: JsonObject): JsonObject {
+  return body
 }
 
 function mediaTypeOf(format: OutputFormat): string {
   const name = wireName(OutputFormatSchema, format)
   return name === undefined ? '' : name === 'svg' ? 'image/svg+xml' : `image/${name}`
-}
-
-/** The first 64 KiB of an error's body; whatever breaks while it is read, the status is already known. */
-async function readHead(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let sizeBytes = 0
-  try {
-    for await (const chunk of body) {
-      chunks.push(chunk)
-      sizeBytes += chunk.length
-      if (sizeBytes >= 65_536) break
-    }
-  } catch (error) {
-    if (signal.aborted) throw error
-  }
-  return Buffer.concat(chunks).subarray(0, 65_536)
 }

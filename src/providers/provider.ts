@@ -9,8 +9,10 @@ export interface Provider {
    * `opaque`: nothing, it may have been made and billed.
    */
   readonly recovery: 'idempotent' | 'resumable' | 'opaque'
-  /** Which `provider_options` it understands. */
-  readonly understands: 'any option' | readonly string[]
+  /** Which `provider_options` it understands; a function where that depends on the provider's name for the model. */
+  readonly understands: 'any option' | readonly string[] | ((upstreamModel: string) => readonly string[])
+  /** Whether it passes `user` and `safety_identifier` on to its vendor, besides one that understands any option. */
+  readonly passesUser?: boolean
   /** Origins whose URLs in its answers may be fetched although they are private. */
   readonly trustedOrigins: readonly string[]
   /**

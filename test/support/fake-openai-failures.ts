@@ -26,7 +26,8 @@ const behaviours = [
   'hang',
   'hang-body',
   'slow',
-  'large'
+  'large',
+  'stream-error'
 ] as const
 
 export type Behaviour = (typeof behaviours)[number]

@@ -193,7 +193,6 @@ function customSizeProblem(size: string): string | undefined {
 
 function checkPairs(body: ImageRequest): Refusal | undefined {
   const format = body.output_format ?? 'png'
-  if (body.stream === true) return invalid('stream', 'This server does not stream.', 'unsupported_value')
   if (body.background === 'transparent' && format !== 'png' && format !== 'webp') {
     return invalid(
       'background',

@@ -19,6 +19,8 @@ export interface FakeOpenAIOptions {
   behaviour?: (request: RecordedRequest, ordinal: number) => Behaviour | undefined
   /** A whole answer of one request, given before anything is checked. */
   answer?: (request: RecordedRequest, ordinal: number) => FakeAnswer | undefined
+  /** Somebody else's reception in place of OpenAI's: the answer that turns a request away, or the body to answer as OpenAI would. */
+  receive?: (request: RecordedRequest) => FakeAnswer | { body: ImageRequest | undefined }
   /** Port on 127.0.0.1; a free one unless told. */
   port?: number
 }
@@ -53,7 +55,7 @@ export interface FakeOpenAI extends AsyncDisposable {
  * `[bad-gateway]` 502 in HTML · `[redirect]` 307 · `[error-200]` an error object with status 200 · `[malformed]` no JSON · `[empty]` no
  * images · `[truncated]` ends in the middle of the JSON · `[short]` fewer bytes than its content-length · `[reset]` no answer, connection
  * reset · `[hang]` no answer · `[hang-body]` stops in the middle of an image · `[slow]` answers after `slowMs` · `[large]` incompressible
- * images, about 3 MB at 1024x1024
+ * images, about 3 MB at 1024x1024 · `[stream-error]` an error event after the partial images, with `stream: true`
  */
 export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<FakeOpenAI> {
   const requests: RecordedRequest[] = []
@@ -81,6 +83,9 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     const ordinal = requests.push(recorded) - 1
     const canned = options.answer?.(recorded, ordinal)
     if (canned) return reply(response, canned)
+    const received = options.receive?.(recorded)
+    if (received && 'status' in received) return reply(response, received)
+    if (received) return answerImages({ ...recorded, body: received.body }, ordinal, response)
     const refusal = checkKey(request.headers.authorization, options.apiKey)
     if (refusal) return reply(response, refusal)
     if (options.delayMs) await sleep(options.delayMs, undefined, { signal: stopped.signal })
@@ -102,6 +107,7 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     if (behaviour === 'hang') return
     if (behaviour === 'reset') return void response.socket?.resetAndDestroy()
     if (behaviour === 'slow') await sleep(options.slowMs ?? 1000, undefined, { signal: stopped.signal })
+    if (body.stream === true) return stream(body, behaviour, response)
     const whole = await success(body, behaviour === 'large')
     if (behaviour === 'truncated') return reply(response, { ...whole, body: whole.body.subarray(0, whole.body.length - 100) })
     if (behaviour === 'short' || behaviour === 'hang-body') {
@@ -130,6 +136,38 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     return json(200, { created, background, data, output_format: outputFormat, quality, size, usage: usageOf(request) })
   }
 
+  /** Server-sent events: partial images, then each image. `[truncated]` ends inside the last event, `[stream-error]` instead of it. */
+  async function stream(body: ImageRequest, behaviour: Behaviour | undefined, response: ServerResponse): Promise<void> {
+    const request = resolveRequest(body)
+    const { n, size, quality, outputFormat, background, prompt } = request
+    const created_at = Math.floor(Date.now() / 1000)
+    const common = { created_at, size, quality, background, output_format: outputFormat }
+    const draw = (seed: string) => pictures.draw({ ...request, seed, incompressible: behaviour === 'large' })
+    response.writeHead(200, { ...commonHeaders(), 'content-type': 'text/event-stream; charset=utf-8' })
+    for (let index = 0; index < n; index++) {
+      for (let partial = 0; partial < Number(body.partial_images ?? 0); partial++) {
+        const { base64 } = await draw(`${prompt} ${index} partial ${partial}`)
+        response.write(
+          serverSentEvent({ type: 'image_generation.partial_image', b64_json: base64, ...common, partial_image_index: partial })
+        )
+        if (behaviour === 'slow') await sleep(options.slowMs ?? 1000, undefined, { signal: stopped.signal })
+      }
+      if (behaviour === 'stream-error') {
+        const error = {
+          type: 'image_generation_server_error',
+          code: 'image_generation_failed',
+          message: 'Image generation failed.',
+          param: null
+        }
+        return void response.end(serverSentEvent({ type: 'error', error }))
+      }
+      const { base64 } = await draw(`${prompt} ${index}`)
+      const event = serverSentEvent({ type: 'image_generation.completed', b64_json: base64, ...common, usage: usageOf(request) })
+      response.write(behaviour === 'truncated' ? event.slice(0, event.length / 2) : event)
+    }
+    response.end()
+  }
+
   return {
     url: `${origin}/v1`,
     requests,
@@ -140,6 +178,10 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
       await once(server, 'close')
     }
   }
+}
+
+function serverSentEvent(data: { type: string; [field: string]: unknown }): string {
+  return `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`
 }
 
 function checkKey(authorization: string | undefined, apiKey: string | undefined): FakeAnswer | undefined {

@@ -1,0 +1,121 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { AspectRatioSchema, ResolutionSchema, Size } from '../../gen/atelier/v1/image_pb.ts'
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { textFormat, wireName } from '../contract/wire-names.ts'
+import { gatewayError } from '../errors.ts'
+import type { UpstreamClient } from '../upstream/client.ts'
+import { readHead } from './error-answer.ts'
+import { fromWire } from './google-answer.ts'
+import { toProviderError } from './google-errors.ts'
+import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
+
+export interface GoogleOptions {
+  /** Name of the provider in errors. */
+  name: string
+  /** Where `models/…` is, e.g. "https://generativelanguage.googleapis.com/v1beta"; the client calls paths below it. */
+  baseUrl: string
+  /** Sent with every call. */
+  headers: Record<string, string>
+}
+
+/**
+ * Google's Gemini API, `generateContent`. The credential is sent as `x-goog-api-key`, an empty one not at all. One call makes one image,
+ * which is handed out when the whole answer is here: only its end says which image is the result.
+ */
+export function createGoogleProvider(options: GoogleOptions, deps: { client: UpstreamClient }): Provider {
+  const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+
+  async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
+    const { credential, signal, log } = attempt
+    const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
+    const response = await deps.client.send({
+      method: 'POST',
+      path: `/models/${encodeURIComponent(work.upstreamModel.replace(/^models\//, ''))}:generateContent`,
+      headers: {
+        ...headers,
+        accept: 'application/json',
+        'content-type': 'application/json',
+        ...(credential === '' ? {} : { 'x-goog-api-key': credential })
+      },
+      body: JSON.stringify(toWire(work)),
+      signal,
+      timeoutMs: attempt.timeoutMs
+    })
+    log.debug({ provider: options.name, status: response.status }, 'upstream answered')
+    if (response.status < 200 || response.status > 299) {
+      const body = await readHead(response.body, signal)
+      throw toProviderError({ status: response.status, headers: response.headers, body }, context)
+    }
+    yield* fromWire(response.body, { ...context, n: work.n })
+  }
+
+  return {
+    recovery: 'opaque',
+    understands: [...Object.keys(generationOptions), ...Object.keys(requestOptions)],
+    // Images come inside the answer: no URL of theirs is ever fetched.
+    trustedOrigins: [],
+    run
+  }
+}
+
+/** Further parameters in both spellings, with the vendor's own: those of `generationConfig`, and those beside it. */
+const generationOptions: Readonly<Record<string, string>> = {
+  temperature: 'temperature',
+  top_p: 'topP',
+  topP: 'topP',
+  top_k: 'topK',
+  topK: 'topK',
+  thinking_config: 'thinkingConfig',
+  thinkingConfig: 'thinkingConfig'
+}
+const requestOptions: Readonly<Record<string, string>> = {
+  safety_settings: 'safetySettings',
+  safetySettings: 'safetySettings',
+  system_instruction: 'systemInstruction',
+  systemInstruction: 'systemInstruction'
+}
+
+/** The body of `generateContent`. Throws INVALID_SIZE for a size in pixels, which the vendor cannot be asked for. */
+export function toWire({ request, upstreamModel }: Work): JsonObject {
+  const imageConfig = imageConfigOf(request, upstreamModel)
+  const { systemInstruction, ...beside } = pick(request.providerOptions, requestOptions)
+  return {
+    contents: [{ role: 'user', parts: [{ text: request.prompt }] }],
+    ...(systemInstruction === undefined ? {} : { systemInstruction: toContent(systemInstruction) }),
+    ...beside,
+    generationConfig: {
+      ...pick(request.providerOptions, generationOptions),
+      responseModalities: ['IMAGE'],
+      ...(Object.keys(imageConfig).length === 0 ? {} : { imageConfig }),
+      ...(request.seed === undefined ? {} : { seed: request.seed % seeds })
+    }
+  }
+}
+
+/** The vendor's seeds are signed 32-bit numbers. */
+const seeds = 2 ** 31
+
+function imageConfigOf({ sizeSelector, resolution }: GenerateImagesRequest, model: string): JsonObject {
+  const isAuto = sizeSelector.case === undefined || (sizeSelector.case === 'size' && sizeSelector.value === Size.SIZE_AUTO)
+  if (!isAuto && sizeSelector.case !== 'aspectRatio') {
+    const allowed = 'an aspect ratio such as 16:9, beside which `resolution` may be 512, 1K, 2K or 4K, or auto'
+    throw gatewayError('INVALID_SIZE', { model, allowed }, { outcome: 'not_sent', param: 'size' })
+  }
+  const aspectRatio = sizeSelector.case === 'aspectRatio' ? textFormat(AspectRatioSchema)?.format({ ...sizeSelector.value }) : undefined
+  const imageSize = wireName(ResolutionSchema, resolution)
+  return { ...(aspectRatio === undefined ? {} : { aspectRatio }), ...(imageSize === undefined ? {} : { imageSize }) }
+}
+
+function pick(options: JsonObject | undefined, names: Readonly<Record<string, string>>): JsonObject {
+  return Object.fromEntries(
+    Object.entries(options ?? {}).flatMap(([name, value]) => {
+      const vendorName = Object.hasOwn(names, name) ? names[name] : undefined
+      return vendorName === undefined || value === null ? [] : [[vendorName, value]]
+    })
+  )
+}
+
+/** A system instruction in words is put into the vendor's form. */
+function toContent(instruction: JsonValue): JsonValue {
+  return typeof instruction === 'string' ? { parts: [{ text: instruction }] } : instruction
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { UpstreamClient } from '../upstream/client.ts'
+import { readHead } from './error-answer.ts'
+import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
+import { fromWire } from './stability-answer.ts'
+import type { StabilityCall } from './stability-call.ts'
+import { toProviderError } from './stability-errors.ts'
+import { toV1Call, v1Options } from './stability-v1.ts'
+import { isV2Model, toV2Call, v2Options } from './stability-v2.ts'
+
+export interface StabilityOptions {
+  /** Name of the provider in errors. */
+  name: string
+  /** Below which `v1` and `v2beta` are, e.g. "https://api.stability.ai". */
+  baseUrl: string
+  /** Sent with every call, e.g. Organization or stability-client-id. */
+  headers: Record<string, string>
+}
+
+/**
+ * Stability AI's REST API: `v2beta/stable-image/generate` for core, ultra and the SD3 family, and `v1/generation` for every other engine.
+ * The credential is sent as a bearer token, an empty one not at all. The end user's name goes along as `stability-client-user-id`.
+ */
+export function createStabilityProvider(options: StabilityOptions, deps: { client: UpstreamClient }): Provider {
+  const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+
+  async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
+    const { credential, signal, log } = attempt
+    const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
+    const call = toWire(work)
+    const response = await deps.client.send({
+      method: 'POST',
+      path: call.path,
+      headers: {
+        ...headers,
+        ...userHeader(work.request),
+        accept: call.accept,
+        'content-type': call.contentType,
+        ...(credential === '' ? {} : { authorization: `Bearer ${credential}` })
+      },
+      body: call.body,
+      signal,
+      timeoutMs: attempt.timeoutMs
+    })
+    log.debug({ provider: options.name, status: response.status }, 'upstream answered')
+    if (response.status < 200 || response.status > 299) {
+      const body = await readHead(response.body, signal)
+      throw toProviderError({ status: response.status, headers: response.headers, body }, context)
+    }
+    yield* fromWire(response, { provider: options.name, n: work.n, size: call.size, warnings: call.warnings })
+  }
+
+  return {
+    recovery: 'opaque',
+    understands: (upstreamModel) => (isV2Model(upstreamModel) ? v2Options(upstreamModel) : v1Options),
+    passesUser: true,
+    trustedOrigins: [],
+    run
+  }
+}
+
+/** The call that a request comes to. Throws what the vendor's interface cannot say, with the outcome `not_sent`. */
+export function toWire(work: Work): StabilityCall {
+  return isV2Model(work.upstreamModel) ? toV2Call(work) : toV1Call(work)
+}
+
+/** The vendor takes 256 characters and lets the name be obfuscated: one that does not fit into the header is replaced by its hash. */
+function userHeader({ safetyIdentifier, user }: GenerateImagesRequest): Record<string, string> {
+  const name = safetyIdentifier || user
+  if (name === '') return {}
+  const fits = name.length <= 256 && /^[!-~]([ -~]*[!-~])?$/.test(name)
+  return { 'stability-client-user-id': fits ? name : createHash('sha256').update(name).digest('hex') }
+}
