@@ -6,6 +6,8 @@ import { type Draft, emptyDraft } from './config/draft.ts'
 import { makeSettings } from './config/make-settings.ts'
 import { readEnvironment, unknownVariables } from './config/read-environment.ts'
 import { readYaml } from './config/read-yaml.ts'
+import type { PriceRule } from './ledger/price-list.ts'
+import type { RetiredPolicy } from './routing/retired.ts'
 
 /** What the program runs on: every default applied, every unit in its name, every path absolute. */
 export interface Settings {
@@ -33,6 +35,9 @@ export interface Settings {
   maxConnections: number
   drainMs: number
   linkLifetimeSeconds: number
+  /** What callers are charged; the first rule that fits counts. */
+  prices: PriceRule[]
+  priceUnit: string
 }
 
 export interface ProviderSettings {
@@ -48,6 +53,14 @@ export interface ProviderSettings {
   maxConnections: number
   /** Unset: the model's in the catalog, else ten minutes. */
   timeoutMs?: number
+  /** Of Azure: the version of the API. */
+  apiVersion?: string
+  /** Of Azure: names of deployments by model. Has no prototype. Unset: none is named. */
+  deployments?: Record<string, string>
+  /** Of Azure: how the key is sent. */
+  auth?: 'api_key' | 'bearer'
+  /** What becomes of models that the vendor has switched off. Unset: `replace` at the vendor's own address, `forward` elsewhere. */
+  retired?: RetiredPolicy
 }
 
 export interface LoadedConfig {

@@ -27,7 +27,9 @@ test('without file and environment every default applies', async () => {
       maxBodyBytes: 1_048_576,
       maxConnections: 10_000,
       drainMs: 30_000,
-      linkLifetimeSeconds: 3600
+      linkLifetimeSeconds: 3600,
+      prices: [],
+      priceUnit: 'USD'
     },
     file: undefined,
     warnings: []
@@ -63,6 +65,10 @@ tls: { certificate_file: certificate.pem, key_file: key.pem }
 cors: { allow_origins: [https://app.example.com] }
 limits: { max_in_flight: 10, max_body_bytes: 2000, max_connections: 30, drain_seconds: 0 }
 link_lifetime_seconds: 60
+price_unit: credits
+prices:
+  - { models: [nano-*], providers: [google], qualities: [auto], per_image: 0.14, sizes: [auto], other_sizes_factor: 1.5 }
+  - { per_image: 1 }
 `
   )
   const { settings } = await loadConfig({}, { directory: directory.path })
@@ -96,7 +102,19 @@ link_lifetime_seconds: 60
     maxBodyBytes: 2000,
     maxConnections: 30,
     drainMs: 0,
-    linkLifetimeSeconds: 60
+    linkLifetimeSeconds: 60,
+    prices: [
+      {
+        models: ['nano-*'],
+        providers: ['google'],
+        qualities: ['auto'],
+        perImageMicros: 140_000,
+        sizes: ['auto'],
+        otherSizesFactorMicros: 1_500_000
+      },
+      { models: [], providers: [], qualities: [], perImageMicros: 1_000_000, sizes: [] }
+    ],
+    priceUnit: 'credits'
   })
 })
 
@@ -217,6 +235,30 @@ test('the environment fills in only what the file leaves open of the provider op
   ])
 })
 
+test.each([
+  ['stability', 'STABILITY_API_KEY', 'STABILITY_BASE_URL'],
+  ['google', 'GEMINI_API_KEY', 'GEMINI_BASE_URL'],
+  ['azure', 'AZURE_OPENAI_API_KEY', 'AZURE_OPENAI_ENDPOINT']
+])('the provider %s comes from the environment as openai does', async (name, key, address) => {
+  const { settings, origins } = await loadYaml(undefined, { [key]: 'sk-from-the-environment', [address]: 'http://environment' })
+  expect(settings.providers.map(({ name, adapter, apiKey, baseUrl }) => [name, adapter, apiKey, baseUrl])).toEqual([
+    [name, name, 'sk-from-the-environment', 'http://environment'],
+    ['sketch', 'sketch', '', undefined]
+  ])
+  expect([origins.get(`providers.${name}`), origins.get(`providers.${name}.base_url`)]).toEqual([key, address])
+})
+
+test('the providers of the environment come before those of the file, openai first', async () => {
+  const { settings } = await loadYaml('providers: { z: { adapter: openai } }', {
+    AZURE_OPENAI_API_KEY: 'a',
+    AZURE_OPENAI_ENDPOINT: 'http://azure',
+    GEMINI_API_KEY: 'g',
+    STABILITY_API_KEY: 's',
+    OPENAI_API_KEY: 'o'
+  })
+  expect(settings.providers.map(({ name }) => name)).toEqual(['openai', 'stability', 'google', 'azure', 'z', 'sketch'])
+})
+
 test('any name can be looked up among the aliases', async () => {
   const { settings } = await loadYaml('aliases: { constructor: openai/dall-e-3 }')
   expect([settings.aliases.constructor, settings.aliases.toString]).toEqual(['openai/dall-e-3', undefined])
@@ -257,8 +299,8 @@ test('every secret is known to the log', async () => {
 
 test('the example file shows every setting, and all of it is valid', async () => {
   const example = await readFile(new URL('../atelier.example.yaml', import.meta.url), 'utf8')
-  const active = example.replace(/^(\s*)#(?=[a-z])/gm, '$1')
-  for (const name of fieldNames(ConfigSchema)) expect(active).toMatch(new RegExp(`^\\s*${name}:`, 'm'))
+  const active = example.replace(/^(\s*)#(?=[a-z-])/gm, '$1')
+  for (const name of fieldNames(ConfigSchema)) expect(active).toMatch(new RegExp(`^\\s*(- )?${name}:`, 'm'))
   await using directory = await createTemporaryDirectory()
   for (const name of ['certificate.pem', 'key.pem']) await writeFile(join(directory.path, name), '')
   const text = active.replaceAll('/etc/atelier', directory.path)
@@ -266,10 +308,13 @@ test('the example file shows every setting, and all of it is valid', async () =>
     MY_API_KEY: 'key-of-all-the-callers',
     MY_ADMIN_KEY: 'key-of-the-operator',
     MY_MASTER_KEY: masterKey,
-    OPENAI_API_KEY: 'sk-1'
+    OPENAI_API_KEY: 'sk-1',
+    AZURE_OPENAI_API_KEY: 'azure-1',
+    STABILITY_API_KEY: 'sk-2',
+    GEMINI_API_KEY: 'key-3'
   }
   const { settings } = await loadYaml(text, keys)
-  expect(settings.providers.map((provider) => provider.name)).toEqual(['openai', 'basement'])
+  expect(settings.providers.map((provider) => provider.name)).toEqual(['openai', 'basement', 'azure', 'stability', 'google'])
   expect((await loadYaml(example)).settings.providers.map((provider) => provider.name)).toEqual(['sketch'])
 })
 

@@ -27,19 +27,25 @@ Commands
   version            print the version (--version, -v)
 
 Environment
-  ATELIER_CONFIG      configuration file; ./atelier.yaml if there is one
-  ATELIER_LISTEN      address to listen on; 127.0.0.1:8080
-  PORT                listen on 0.0.0.0 and this port, unless ATELIER_LISTEN is set
-  ATELIER_PUBLIC_URL  where callers reach the server; links to images begin with it
-  ATELIER_DATA_DIR    directory for database, images and keys; ./data
-  ATELIER_API_KEY     API key for callers; the first start makes one
-  ATELIER_ADMIN_KEY   key for GET /metrics
-  ATELIER_MASTER_KEY  32 bytes in base64 from which other keys are derived; a file in the data directory
-  ATELIER_LOG_LEVEL   trace, debug, info, warn, error, fatal or silent; info
-  OPENAI_API_KEY      key for the provider openai; the provider exists once this is set
-  OPENAI_BASE_URL     address of the provider openai; OpenAI's own
-The environment counts more than the file, except that the file's settings for the provider
-openai count more than OPENAI_API_KEY and OPENAI_BASE_URL. atelier.example.yaml shows every setting.
+  ATELIER_CONFIG         configuration file; ./atelier.yaml if there is one
+  ATELIER_LISTEN         address to listen on; 127.0.0.1:8080
+  PORT                   listen on 0.0.0.0 and this port, unless ATELIER_LISTEN is set
+  ATELIER_PUBLIC_URL     where callers reach the server; links to images begin with it
+  ATELIER_DATA_DIR       directory for database, images and keys; ./data
+  ATELIER_API_KEY        API key for callers; the first start makes one
+  ATELIER_ADMIN_KEY      key for GET /metrics
+  ATELIER_MASTER_KEY     32 bytes in base64 from which other keys are derived; a file in the data directory
+  ATELIER_LOG_LEVEL      trace, debug, info, warn, error, fatal or silent; info
+  OPENAI_API_KEY         key for the provider openai; the provider exists once this is set
+  OPENAI_BASE_URL        address of the provider openai; OpenAI's own
+  STABILITY_API_KEY      the same for the provider stability
+  STABILITY_BASE_URL     Stability AI's own
+  GEMINI_API_KEY         the same for the provider google
+  GEMINI_BASE_URL        the Gemini API's own
+  AZURE_OPENAI_API_KEY   the same for the provider azure
+  AZURE_OPENAI_ENDPOINT  address of the Azure OpenAI resource; there is no default
+The environment counts more than the file, except that the file's settings for these providers
+count more than their variables. atelier.example.yaml shows every setting.
 
 Examples
   atelier

@@ -3,7 +3,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { resolve } from 'node:path'
 import type { Path } from '@bufbuild/protobuf/reflect'
 import { createValidator } from '@bufbuild/protovalidate'
-import { ConfigSchema, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
+import { ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
 import { addProblem, type Draft } from './draft.ts'
 import { allowedWords, alternatives } from './schema-rules.ts'
@@ -23,6 +23,7 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   for (const [name, provider] of Object.entries(draft.config.providers)) checkProvider(name, provider, report)
   for (const [name, target] of Object.entries(draft.config.aliases)) report(`aliases.${name}`, aliasProblem(name, target))
   for (const [index, entry] of (draft.config.egress?.allow ?? []).entries()) report(`egress.allow[${index}]`, egressProblem(entry))
+  for (const [index, rule] of draft.config.prices.entries()) checkPriceRule(`prices[${index}]`, rule, report)
   await checkTlsFiles(draft, options.directory, report)
 }
 
@@ -41,8 +42,19 @@ const wordings: Partial<Record<string, string>> = {
   'providers.*': 'the name must begin with a letter and hold only lower-case letters, digits, - and _, at most 63',
   'providers.*.adapter': `must be ${alternatives(allowedWords(ProviderConfigSchema.field.adapter))}`,
   'providers.*.base_url': 'must be an http or https URL without query and fragment',
+  'providers.*.api_version': 'must be a version such as 2025-04-01-preview',
+  'providers.*.deployments.*': "must be a deployment's name: letters, digits, -, _ and ., at most 64",
+  'providers.*.auth': `must be ${alternatives(allowedWords(ProviderConfigSchema.field.auth))}`,
+  'providers.*.retired': `must be ${alternatives(allowedWords(ProviderConfigSchema.field.retired))}`,
   'tls.certificate_file': 'must name a PEM file, as tls needs both files',
   'tls.key_file': 'must name a PEM file, as tls needs both files',
+  price_unit: 'must be 1 to 32 characters',
+  'prices[].models[]': 'must not be empty',
+  'prices[].providers[]': 'must not be empty',
+  'prices[].qualities[]': 'must be auto, standard, hd, low, medium, high, xhigh or max',
+  'prices[].per_image': 'must be set, to a number from 0 to 1000000',
+  'prices[].sizes[]': 'must be WIDTHxHEIGHT or auto',
+  'prices[].other_sizes_factor': 'must be a number from 0 to 1000',
   'cors.allow_origins[]': 'must be an origin such as https://app.example.com, or "*"'
 }
 
@@ -77,10 +89,28 @@ function checkProvider(name: string, provider: ProviderConfig, report: Report): 
     for (const [key, isSet] of Object.entries(unused))
       report(`${path}.${key}`, isSet ? 'has no use with the adapter sketch, which calls nobody' : undefined)
   }
+  if (adapter === 'azure') report(`${path}.base_url`, resourceProblem(provider.baseUrl))
+  else {
+    const unused = {
+      api_version: provider.apiVersion !== '',
+      deployments: Object.keys(provider.deployments).length > 0,
+      auth: provider.auth !== ''
+    }
+    for (const [key, isSet] of Object.entries(unused))
+      report(`${path}.${key}`, isSet ? `has no use with the adapter ${adapter}` : undefined)
+  }
   report(`${path}.base_url`, urlProblem(provider.baseUrl))
   report(`${path}.api_key`, /^[\x21-\x7e]*$/.test(provider.apiKey) ? undefined : 'must be visible ASCII characters')
   for (const [index, model] of provider.models.entries()) report(`${path}.models[${index}]`, nameProblem(model))
+  for (const model of Object.keys(provider.deployments)) report(`${path}.deployments.${model}`, nameProblem(model))
   for (const [header, value] of Object.entries(provider.headers)) report(`${path}.headers.${header}`, headerProblem(header, value))
+}
+
+function resourceProblem(baseUrl: string): string | undefined {
+  if (baseUrl === '') return 'must be set, to the address of the Azure resource, such as https://my-resource.openai.azure.com'
+  return /\/deployments(\/|$)/.test(baseUrl)
+    ? 'must be the address of the resource alone: `deployments` names what is deployed there'
+    : undefined
 }
 
 function nameProblem(name: string): string | undefined {
@@ -91,6 +121,18 @@ function aliasProblem(name: string, target: string): string | undefined {
   if (!/^\S+$/.test(name)) return 'the name on the left must not be empty or hold spaces'
   if (name === target) return 'must not lead to itself'
   return nameProblem(target)
+}
+
+function checkPriceRule(path: string, rule: PriceRule, report: Report): void {
+  for (const [key, value] of Object.entries({ per_image: rule.perImage, other_sizes_factor: rule.otherSizesFactor })) {
+    report(`${path}.${key}`, isInMillionths(value ?? 0) ? undefined : 'must have at most six decimals')
+  }
+  const idle = rule.otherSizesFactor !== undefined && rule.sizes.length === 0
+  report(`${path}.other_sizes_factor`, idle ? 'has no use without sizes: the rule is for every size' : undefined)
+}
+
+function isInMillionths(value: number): boolean {
+  return Math.round(value * 1_000_000) / 1_000_000 === value
 }
 
 /** Headers that belong to the connection or that the adapter writes itself. */

@@ -1,5 +1,6 @@
 import { Document, isMap, isScalar, isSeq, type Node } from 'yaml'
 import type { LoadedConfig, ProviderSettings, Settings } from '../config.ts'
+import type { PriceRule } from '../ledger/price-list.ts'
 import { isSecret } from './draft.ts'
 
 /**
@@ -39,7 +40,8 @@ function fileShape(settings: Settings): Record<string, unknown> {
       max_connections: settings.maxConnections,
       drain_seconds: settings.drainMs / 1000
     },
-    link_lifetime_seconds: settings.linkLifetimeSeconds
+    link_lifetime_seconds: settings.linkLifetimeSeconds,
+    ...(settings.prices.length > 0 && { prices: settings.prices.map(priceShape), price_unit: settings.priceUnit })
   }
 }
 
@@ -51,7 +53,21 @@ function providerShape(provider: ProviderSettings): Record<string, unknown> {
     ...(provider.models.length > 0 && { models: provider.models }),
     ...(Object.keys(provider.headers).length > 0 && { headers: provider.headers }),
     max_connections: provider.maxConnections,
-    ...(provider.timeoutMs !== undefined && { timeout_seconds: provider.timeoutMs / 1000 })
+    ...(provider.timeoutMs !== undefined && { timeout_seconds: provider.timeoutMs / 1000 }),
+    ...(provider.apiVersion !== undefined && { api_version: provider.apiVersion }),
+    ...(provider.deployments !== undefined && { deployments: provider.deployments }),
+    ...(provider.auth !== undefined && { auth: provider.auth }),
+    ...(provider.retired !== undefined && { retired: provider.retired })
+  }
+}
+
+function priceShape(rule: PriceRule): Record<string, unknown> {
+  const { models, providers, qualities, sizes, perImageMicros, otherSizesFactorMicros } = rule
+  const lists = Object.entries({ models, providers, qualities, sizes }).filter(([, list]) => list.length > 0)
+  return {
+    ...Object.fromEntries(lists),
+    per_image: perImageMicros / 1_000_000,
+    ...(otherSizesFactorMicros !== undefined && { other_sizes_factor: otherSizesFactorMicros / 1_000_000 })
   }
 }
 

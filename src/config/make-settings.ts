@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
-import type { Config, ProviderConfig } from '../../gen/atelier/v1/config_pb.ts'
+import type { Config, PriceRule as PriceRuleConfig, ProviderConfig } from '../../gen/atelier/v1/config_pb.ts'
 import type { ProviderSettings, Settings } from '../config.ts'
+import type { PriceRule } from '../ledger/price-list.ts'
+import type { RetiredPolicy } from '../routing/retired.ts'
 
 /** Applies the documented defaults to a configuration that has been checked. */
 export function makeSettings(config: Config, options: { directory: string }): Settings {
@@ -23,7 +25,9 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     maxBodyBytes: config.limits?.maxBodyBytes ?? 1_048_576,
     maxConnections: config.limits?.maxConnections ?? 10_000,
     drainMs: (config.limits?.drainSeconds ?? 30) * 1000,
-    linkLifetimeSeconds: config.linkLifetimeSeconds ?? 3600
+    linkLifetimeSeconds: config.linkLifetimeSeconds ?? 3600,
+    prices: config.prices.map(makePriceRule),
+    priceUnit: config.priceUnit ?? 'USD'
   }
 }
 
@@ -47,9 +51,31 @@ function makeProvider(name: string, config?: ProviderConfig): ProviderSettings {
     models: [...(config?.models ?? [])],
     headers: withoutPrototype(config?.headers ?? {}),
     maxConnections: config?.maxConnections ?? 256,
-    ...(config?.timeoutSeconds !== undefined && { timeoutMs: config.timeoutSeconds * 1000 })
+    ...(config?.timeoutSeconds !== undefined && { timeoutMs: config.timeoutSeconds * 1000 }),
+    ...(config?.apiVersion && { apiVersion: config.apiVersion }),
+    ...(config && Object.keys(config.deployments).length > 0 && { deployments: withoutPrototype(config.deployments) }),
+    ...(config?.auth && { auth: config.auth === 'bearer' ? 'bearer' : 'api_key' }),
+    ...(config?.retired && { retired: retiredPolicies[config.retired] ?? 'forward' })
   }
 }
+
+function makePriceRule(rule: PriceRuleConfig): PriceRule {
+  const { models, providers, qualities, perImage = 0, sizes, otherSizesFactor } = rule
+  return {
+    models: [...models],
+    providers: [...providers],
+    qualities: [...qualities],
+    perImageMicros: millionths(perImage),
+    sizes: [...sizes],
+    ...(otherSizesFactor !== undefined && { otherSizesFactorMicros: millionths(otherSizesFactor) })
+  }
+}
+
+function millionths(value: number): number {
+  return Math.round(value * 1_000_000)
+}
+
+const retiredPolicies: Readonly<Record<string, RetiredPolicy>> = { replace: 'replace', forward: 'forward', refuse: 'refuse' }
 
 function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '')

@@ -18,7 +18,8 @@ export function readEnvironment(draft: Draft, environment: Readonly<Record<strin
     draft.config[key] = value
     draft.origins.set(ConfigSchema.field[key].name, { label: variable, written: value })
   }
-  readOpenAI(draft, read('OPENAI_API_KEY'), read('OPENAI_BASE_URL'))
+  // Each goes before all others, so the last one is laid first.
+  for (const vendor of vendors.toReversed()) readVendor(draft, vendor, read)
 }
 
 /** Warnings about variables that look like a misspelling of ours. */
@@ -45,21 +46,31 @@ const variables = [
   ['logLevel', 'ATELIER_LOG_LEVEL']
 ] as const
 
-/** The provider `openai` exists as soon as one of its variables is set; what the file says of it counts more. */
-function readOpenAI(draft: Draft, apiKey: string | undefined, baseUrl: string | undefined): void {
-  if (apiKey === undefined && baseUrl === undefined) return
-  const named = draft.config.providers.openai
-  const openai = named ?? create(ProviderConfigSchema)
+/** The providers that the environment alone can make, in the order in which they are asked. Each is called like its adapter. */
+const vendors = [
+  { name: 'openai', apiKey: 'OPENAI_API_KEY', baseUrl: 'OPENAI_BASE_URL' },
+  { name: 'stability', apiKey: 'STABILITY_API_KEY', baseUrl: 'STABILITY_BASE_URL' },
+  { name: 'google', apiKey: 'GEMINI_API_KEY', baseUrl: 'GEMINI_BASE_URL' },
+  { name: 'azure', apiKey: 'AZURE_OPENAI_API_KEY', baseUrl: 'AZURE_OPENAI_ENDPOINT' }
+] as const satisfies readonly { name: string; apiKey: string; baseUrl: string }[]
+
+/** A vendor's provider exists as soon as one of its variables is set; what the file says of it counts more. */
+function readVendor(draft: Draft, vendor: (typeof vendors)[number], read: (variable: string) => string | undefined): void {
+  const set = (['apiKey', 'baseUrl'] as const).flatMap((field) => {
+    const value = read(vendor[field])
+    return value === undefined ? [] : [{ field, value, variable: vendor[field] }]
+  })
+  if (set[0] === undefined) return
+  const path = `providers.${vendor.name}`
+  const named = draft.config.providers[vendor.name]
+  const provider = named ?? create(ProviderConfigSchema)
   if (named === undefined) {
-    draft.config.providers = { openai, ...draft.config.providers }
-    draft.origins.set('providers.openai', { label: apiKey === undefined ? 'OPENAI_BASE_URL' : 'OPENAI_API_KEY' })
+    draft.config.providers = { [vendor.name]: provider, ...draft.config.providers }
+    draft.origins.set(path, { label: set[0].variable })
   }
-  if (apiKey !== undefined && openai.apiKey === '') {
-    openai.apiKey = apiKey
-    draft.origins.set('providers.openai.api_key', { label: 'OPENAI_API_KEY', written: apiKey })
-  }
-  if (baseUrl !== undefined && openai.baseUrl === '') {
-    openai.baseUrl = baseUrl
-    draft.origins.set('providers.openai.base_url', { label: 'OPENAI_BASE_URL', written: baseUrl })
+  for (const { field, value, variable } of set) {
+    if (provider[field] !== '') continue
+    provider[field] = value
+    draft.origins.set(`${path}.${ProviderConfigSchema.field[field].name}`, { label: variable, written: value })
   }
 }

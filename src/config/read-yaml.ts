@@ -117,7 +117,8 @@ function readMap(reader: Reader, node: Node, field: DescField & { fieldKind: 'ma
 }
 
 function readElement(reader: Reader, node: Node | undefined, field: DescField, path: string): JsonValue | undefined {
-  return node === undefined ? refuse(reader, path, 'must not be empty') : readScalar(reader, node, field, path)
+  if (node === undefined) return refuse(reader, path, 'must not be empty')
+  return field.message ? readMessage(reader, node, field.message, path) : readScalar(reader, node, field, path)
 }
 
 function readScalar(reader: Reader, node: Node, field: DescField, path: string): JsonValue | undefined {
@@ -135,6 +136,10 @@ function readScalar(reader: Reader, node: Node, field: DescField, path: string):
     const { least, most } = allowedNumbers(field)
     if (typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most) return number
     addProblem(reader.draft, path, `must be a whole number from ${least} to ${most}`)
+  } else if (field.scalar === ScalarType.DOUBLE) {
+    const number = filled && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value
+    if (typeof number === 'number' && Number.isFinite(number)) return number
+    addProblem(reader.draft, path, 'must be a number')
   } else if (typeof value === 'string') return value
   else refuse(reader, path, 'must be text: put the value in quotes')
   return undefined

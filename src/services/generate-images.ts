@@ -4,9 +4,13 @@ import type { Call } from '../call.ts'
 import { wireName } from '../contract/wire-names.ts'
 import type { Delivery } from '../delivery/deliver.ts'
 import type { GenerationEvent } from '../events.ts'
+import type { Ending } from '../ledger/actual-cost.ts'
+import type { Prices } from '../ledger/prices.ts'
+import { withCost } from '../ledger/with-cost.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
 import type { Models } from '../routing/models.ts'
 import { planGeneration } from '../routing/plan.ts'
+import { understoodOptions } from '../routing/understood-options.ts'
 import type { Runner } from '../tasks/runner.ts'
 
 export interface GenerateImagesOptions {
@@ -18,17 +22,20 @@ export interface GenerateImagesDeps {
   models: Models
   providers: ReadonlyMap<string, ConfiguredProvider>
   runner: Runner
+  prices: Prices
   delivery: Delivery
 }
 
-/** Serves one request: resolve the model, plan, run, deliver in the wished form. */
+/** Serves one request: resolve the model, plan, run, charge, deliver in the wished form. */
 export function createGenerateImages(options: GenerateImagesOptions, deps: GenerateImagesDeps) {
+  const understands = understoodOptions(deps.providers)
   return (request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent> => {
     const resolution = deps.models.resolve(writtenModel(request))
-    const plan = planGeneration(request, resolution, (provider) => deps.providers.get(provider)?.backend.understands ?? [])
+    const plan = planGeneration(request, resolution, understands)
     const { provider } = plan.candidate
+    const charged = (delivered: number, { cost }: Ending) => deps.prices.withCharge(cost, { request, resolution, plan }, delivered)
     return deps.delivery.deliver(
-      deps.runner.run(plan, request.requestId, call),
+      withCost(deps.runner.run(plan, request.requestId, call), charged),
       {
         form: plan.form,
         keepProviderUrls: plan.keepProviderUrls,

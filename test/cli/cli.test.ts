@@ -80,7 +80,9 @@ test('the help names every command and every variable', async () => {
   const variables = ['CONFIG', 'LISTEN', 'PUBLIC_URL', 'DATA_DIR', 'API_KEY', 'ADMIN_KEY', 'MASTER_KEY', 'LOG_LEVEL'].map(
     (name) => `ATELIER_${name}`
   )
-  for (const name of ['serve', 'check-config', 'new-key', 'help', 'version', 'PORT', 'OPENAI_API_KEY', 'OPENAI_BASE_URL', ...variables]) {
+  const vendors = ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'STABILITY_API_KEY', 'STABILITY_BASE_URL', 'GEMINI_API_KEY', 'GEMINI_BASE_URL']
+  const azure = ['AZURE_OPENAI_API_KEY', 'AZURE_OPENAI_ENDPOINT']
+  for (const name of ['serve', 'check-config', 'new-key', 'help', 'version', 'PORT', ...variables, ...vendors, ...azure]) {
     expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
   }
 })

@@ -44,8 +44,14 @@ link_lifetime_seconds: 3600 # default
 `)
 })
 
+const prices = 'prices: [{ models: [a*], sizes: [auto], per_image: 0.14, other_sizes_factor: 1.5 }, { per_image: 2 }]\nprice_unit: credits'
+
+const azure = '  azure: { base_url: http://a, api_version: v1, deployments: { gpt-image-2: paint }, auth: bearer }'
+
 test('what is described can be loaded again', async () => {
-  const { settings } = await loadYaml(`${text}public_url: http://here\negress: { allow: ["10.0.0.1:80"] }\ncors: { allow_origins: ["*"] }`)
+  const { settings } = await loadYaml(
+    `${text.replace('aliases:', `${azure}\naliases:`)}public_url: http://here\negress: { allow: ["10.0.0.1:80"] }\ncors: { allow_origins: ["*"] }\n${prices}`
+  )
   const described = describeSettings({ settings, origins: new Map() })
     .replace('sk-…1234', 'sk-atelier-abcdefgh1234')
     .replace('…ment', 'drawing-department')

@@ -24,8 +24,14 @@ test.each([
     'providers:\n  basement:\n    adapter: openai\n    base_url: 10.0.0.1:1234',
     '4:5 providers.basement.base_url: must be an http or https URL without query and fragment (got "10.0.0.1:1234")'
   ],
-  ['providers: { basement: {} }', '1:14 providers.basement.adapter: must be openai or sketch, as the provider is called basement'],
-  ['providers: { basement: { adapter: opena } }', '1:26 providers.basement.adapter: must be openai or sketch (got "opena")'],
+  [
+    'providers: { basement: {} }',
+    '1:14 providers.basement.adapter: must be openai, azure, stability, google or sketch, as the provider is called basement'
+  ],
+  [
+    'providers: { basement: { adapter: opena } }',
+    '1:26 providers.basement.adapter: must be openai, azure, stability, google or sketch (got "opena")'
+  ],
   [
     'providers: { Basement: { adapter: openai } }',
     '1:14 providers.Basement: the name must begin with a letter and hold only lower-case letters, digits, - and _, at most 63'
@@ -44,6 +50,34 @@ test.each([
   ['providers: { openai: { models: [a, null] } }', '1:36 providers.openai.models[1]: must not be empty'],
   ['providers: { openai: { headers: { Host: x } } }', '1:35 providers.openai.headers.Host: is set by the server itself'],
   ['providers: { openai: { headers: { "a b": x } } }', '1:35 providers.openai.headers.a b: is not a valid header name and value'],
+  [
+    'providers: { azure: { api_key: x } }',
+    '1:14 providers.azure.base_url: must be set, to the address of the Azure resource, such as https://my-resource.openai.azure.com'
+  ],
+  [
+    'providers: { azure: { base_url: "https://a.openai.azure.com/openai/deployments/paint" } }',
+    '1:23 providers.azure.base_url: must be the address of the resource alone: `deployments` names what is deployed there (got "https://a.openai.azure.com/openai/deployments/paint")'
+  ],
+  [
+    'providers: { azure: { base_url: "https://a.openai.azure.com?api-version=preview" } }',
+    '1:23 providers.azure.base_url: must be an http or https URL without query and fragment (got "https://a.openai.azure.com?api-version=preview")'
+  ],
+  [
+    'providers: { azure: { base_url: "https://a.openai.azure.com", auth: entra } }',
+    '1:63 providers.azure.auth: must be api_key or bearer (got "entra")'
+  ],
+  [
+    'providers: { azure: { base_url: "https://a.openai.azure.com", api_version: "1&2" } }',
+    '1:63 providers.azure.api_version: must be a version such as 2025-04-01-preview (got "1&2")'
+  ],
+  [
+    'providers: { azure: { base_url: "https://a.openai.azure.com", deployments: { gpt-image-1: a/b } } }',
+    '1:78 providers.azure.deployments.gpt-image-1: must be a deployment\'s name: letters, digits, -, _ and ., at most 64 (got "a/b")'
+  ],
+  [
+    'providers: { openai: { deployments: { gpt-image-1: paint } } }',
+    '1:24 providers.openai.deployments: has no use with the adapter openai'
+  ],
   ['providers: { sketch: { api_key: x } }', '1:24 providers.sketch.api_key: has no use with the adapter sketch, which calls nobody'],
   ['aliases: { dall-e-3: }', '1:12 aliases.dall-e-3: must not be empty'],
   ['aliases: { dall-e-3: "" }', '1:12 aliases.dall-e-3: must be the name of a model, without spaces (got "")'],
@@ -56,6 +90,20 @@ test.each([
   [
     'tls: { certificate_file: /dev/null, key_file: absent.pem }',
     '1:37 tls.key_file: there is no such file, or it may not be read (got "absent.pem")'
+  ],
+  ['prices: { per_image: 1 }', '1:1 prices: must be a list, not a mapping'],
+  ['prices: [{ models: [a] }]', '1:10 prices[0].per_image: must be set, to a number from 0 to 1000000'],
+  ['prices: [{ per_image: -1 }]', '1:12 prices[0].per_image: must be set, to a number from 0 to 1000000 (got "-1")'],
+  ['prices: [{ per_image: dear }]', '1:12 prices[0].per_image: must be a number (got "dear")'],
+  ['prices: [{ per_image: 0.1234567 }]', '1:12 prices[0].per_image: must have at most six decimals (got "0.1234567")'],
+  ['prices: [{ per_image: 1, sizes: [1k] }]', '1:34 prices[0].sizes[0]: must be WIDTHxHEIGHT or auto (got "1k")'],
+  [
+    'prices: [{ per_image: 1, qualities: [best] }]',
+    '1:38 prices[0].qualities[0]: must be auto, standard, hd, low, medium, high, xhigh or max (got "best")'
+  ],
+  [
+    'prices: [{ per_image: 1, other_sizes_factor: 2 }]',
+    '1:26 prices[0].other_sizes_factor: has no use without sizes: the rule is for every size (got "2")'
   ],
   ['cors: { allow_origins: [app] }', '1:25 cors.allow_origins[0]: must be an origin such as https://app.example.com, or "*" (got "app")'],
   ['default_model: ${NAME}', '1:1 default_model: the environment variable NAME is not set; ${NAME:-} stands for nothing where it is unset'],
@@ -98,10 +146,10 @@ test('all problems are reported at once, in the order of the file', async () => 
     'ATELIER_MASTER_KEY master_key: must be 32 bytes in base64, 44 characters with the = at the end; `openssl rand -base64 32` makes one',
     'PORT listen: the port must be from 0 to 65535 (got "99999")',
     'atelier.yaml:1:1 log_level: must be trace, debug, info, warn, error, fatal or silent (got "loud")',
-    'atelier.yaml:4:15 providers.basement.adapter: must be openai or sketch (got "x")',
+    'atelier.yaml:4:15 providers.basement.adapter: must be openai, azure, stability, google or sketch (got "x")',
     'atelier.yaml:4:27 providers.basement.modls: unknown key; did you mean models?',
     'atelier.yaml:5:13 providers.openai.max_connections: must be a whole number from 1 to 10000 (got "0")',
-    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds'
+    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit'
   ])
 })
 

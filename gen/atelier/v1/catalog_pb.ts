@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Dimensions, PriceUnit, Quality, Resolution } from "./image_pb.ts";
+import { file_atelier_v1_image } from "./image_pb.ts";
 import type { ModelCapabilities, ModelStatus } from "./model_pb.ts";
 import { file_atelier_v1_model } from "./model_pb.ts";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
@@ -13,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/catalog.proto.
  */
 export const file_atelier_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEirwEKB0NhdGFsb2cSKAoGdmVuZG9yGAEgASgJQhi6SBVyEzIRXlthLXpdW2EtejAtOS1dKiQSFgoOdmVuZG9yX2FsaWFzZXMYAiADKAkSMgoGbW9kZWxzGAMgAygLMhguYXRlbGllci52MS5DYXRhbG9nTW9kZWxCCLpIBZIBAggBEi4KCGJhc2VfdXJsGAQgASgJQhy6SBlyFzIVXihodHRwczovL1teXHM/I10rKT8kIv4CCgxDYXRhbG9nTW9kZWwSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAAhIWCg51cHN0cmVhbV9tb2RlbBgCIAEoCRIPCgdhbGlhc2VzGAMgAygJEg8KB2NyZWF0ZWQYBCABKAMSJwoGc3RhdHVzGAUgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxI9Cg1zaHV0ZG93bl9kYXRlGAYgASgJQia6SCNyITIfXihbMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSk/JBITCgtyZXBsYWNlbWVudBgHIAEoCRI7CgxjYXBhYmlsaXRpZXMYCCABKAsyHS5hdGVsaWVyLnYxLk1vZGVsQ2FwYWJpbGl0aWVzQga6SAPIAQESFwoGc291cmNlGAkgASgJQge6SARyAhABEjQKB2NoZWNrZWQYCiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEhEKCXNuYXBzaG90cxgLIAMoCWIGcHJvdG8z", [file_atelier_v1_model, file_buf_validate_validate]);
+  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEiwQEKB0NhdGFsb2cSKAoGdmVuZG9yGAEgASgJQhi6SBVyEzIRXlthLXpdW2EtejAtOS1dKiQSFgoOdmVuZG9yX2FsaWFzZXMYAiADKAkSMgoGbW9kZWxzGAMgAygLMhguYXRlbGllci52MS5DYXRhbG9nTW9kZWxCCLpIBZIBAggBEi4KCGJhc2VfdXJsGAQgASgJQhy6SBlyFzIVXihodHRwczovL1teXHM/I10rKT8kEhAKCGFkYXB0ZXJzGAUgAygJIqQDCgxDYXRhbG9nTW9kZWwSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAAhIWCg51cHN0cmVhbV9tb2RlbBgCIAEoCRIPCgdhbGlhc2VzGAMgAygJEg8KB2NyZWF0ZWQYBCABKAMSJwoGc3RhdHVzGAUgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxI9Cg1zaHV0ZG93bl9kYXRlGAYgASgJQia6SCNyITIfXihbMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSk/JBITCgtyZXBsYWNlbWVudBgHIAEoCRI7CgxjYXBhYmlsaXRpZXMYCCABKAsyHS5hdGVsaWVyLnYxLk1vZGVsQ2FwYWJpbGl0aWVzQga6SAPIAQESFwoGc291cmNlGAkgASgJQge6SARyAhABEjQKB2NoZWNrZWQYCiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEhEKCXNuYXBzaG90cxgLIAMoCRIkCgdwcmljaW5nGAwgASgLMhMuYXRlbGllci52MS5QcmljaW5nIrkBCgdQcmljaW5nEi4KBWxpbmVzGAEgAygLMhUuYXRlbGllci52MS5QcmljZUxpbmVCCLpIBZIBAggBEi8KDW91dHB1dF90b2tlbnMYAiABKAsyGC5hdGVsaWVyLnYxLk91dHB1dFRva2VucxIXCgZzb3VyY2UYAyABKAlCB7pIBHICEAESNAoHY2hlY2tlZBgEIAEoCUIjukggch4yHF5bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQigQIKCVByaWNlTGluZRIvCgR1bml0GAEgASgOMhUuYXRlbGllci52MS5QcmljZVVuaXRCCrpIB4IBBBABIAASHwoGbWljcm9zGAIgASgDQgq6SAfIAQEiAigASACIAQESGQoDcGVyGAMgASgEQge6SAQyAigBSAGIAQESJQoFc2l6ZXMYBCADKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJgoJcXVhbGl0aWVzGAUgAygOMhMuYXRlbGllci52MS5RdWFsaXR5EiUKBXRpZXJzGAYgAygOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgkKB19taWNyb3NCBgoEX3BlciKgAQoMT3V0cHV0VG9rZW5zEiwKBmNvdW50cxgBIAMoCzIcLmF0ZWxpZXIudjEuT3V0cHV0VG9rZW5Db3VudBIuCgdmYWN0b3JzGAIgAygLMh0uYXRlbGllci52MS5PdXRwdXRUb2tlbkZhY3RvchIZChFwZXJfcGFydGlhbF9pbWFnZRgDIAEoDRIXCg9wcm9tcHRfb3ZlcmhlYWQYBCABKA0ifwoQT3V0cHV0VG9rZW5Db3VudBIkCgdxdWFsaXR5GAEgASgOMhMuYXRlbGllci52MS5RdWFsaXR5EiwKBHNpemUYAiABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnNCBrpIA8gBARIXCgZ0b2tlbnMYAyABKA1CB7pIBCoCKAEiVQoRT3V0cHV0VG9rZW5GYWN0b3ISJAoHcXVhbGl0eRgBIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIaCgZmYWN0b3IYAiABKA1CCrpIByoFGOgHKAFiBnByb3RvMw", [file_atelier_v1_image, file_atelier_v1_model, file_buf_validate_validate]);
 
 /**
  * What is known about models. One file of it per vendor is part of the server (src/routing/catalog/*.yaml).
@@ -48,6 +50,13 @@ export type Catalog = Message<"atelier.v1.Catalog"> & {
    * @generated from field: string base_url = 4;
    */
   baseUrl: string;
+
+  /**
+   * Wire formats, beside the one that is called like the vendor, whose providers serve its models, e.g. "azure".
+   *
+   * @generated from field: repeated string adapters = 5;
+   */
+  adapters: string[];
 };
 
 /**
@@ -139,6 +148,13 @@ export type CatalogModel = Message<"atelier.v1.CatalogModel"> & {
    * @generated from field: repeated string snapshots = 11;
    */
   snapshots: string[];
+
+  /**
+   * What its vendor charges. Unset: not known, which is never the same as free.
+   *
+   * @generated from field: atelier.v1.Pricing pricing = 12;
+   */
+  pricing?: Pricing | undefined;
 };
 
 /**
@@ -147,4 +163,208 @@ export type CatalogModel = Message<"atelier.v1.CatalogModel"> & {
  */
 export const CatalogModelSchema: GenMessage<CatalogModel> = /*@__PURE__*/
   messageDesc(file_atelier_v1_catalog, 1);
+
+/**
+ * What a vendor charges for a model.
+ *
+ * @generated from message atelier.v1.Pricing
+ */
+export type Pricing = Message<"atelier.v1.Pricing"> & {
+  /**
+   * What is billed, and how much. Of several lines for one unit the first that fits counts. Required; a free model has a line of 0.
+   *
+   * @generated from field: repeated atelier.v1.PriceLine lines = 1;
+   */
+  lines: PriceLine[];
+
+  /**
+   * How many output tokens an image takes, as far as it is known beforehand. Unset: not known.
+   *
+   * @generated from field: atelier.v1.OutputTokens output_tokens = 2;
+   */
+  outputTokens?: OutputTokens | undefined;
+
+  /**
+   * Where these facts come from. Required.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * Date (YYYY-MM-DD) on which they were collected. Required.
+   *
+   * @generated from field: string checked = 4;
+   */
+  checked: string;
+};
+
+/**
+ * Describes the message atelier.v1.Pricing.
+ * Use `create(PricingSchema)` to create a new message.
+ */
+export const PricingSchema: GenMessage<Pricing> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 2);
+
+/**
+ * The price of one unit.
+ *
+ * @generated from message atelier.v1.PriceLine
+ */
+export type PriceLine = Message<"atelier.v1.PriceLine"> & {
+  /**
+   * What is counted. Required.
+   *
+   * @generated from field: atelier.v1.PriceUnit unit = 1;
+   */
+  unit: PriceUnit;
+
+  /**
+   * Price of `per` units in micro-USD; 0 means that they are free. Required.
+   *
+   * @generated from field: optional int64 micros = 2;
+   */
+  micros?: bigint | undefined;
+
+  /**
+   * For how many units `micros` is. Unset: 1. Token prices are written per 1,000,000.
+   *
+   * @generated from field: optional uint64 per = 3;
+   */
+  per?: bigint | undefined;
+
+  /**
+   * Sizes of the image that it is for. Empty: any.
+   *
+   * @generated from field: repeated atelier.v1.Dimensions sizes = 4;
+   */
+  sizes: Dimensions[];
+
+  /**
+   * Qualities of the image that it is for. Empty: any.
+   *
+   * @generated from field: repeated atelier.v1.Quality qualities = 5;
+   */
+  qualities: Quality[];
+
+  /**
+   * Resolution tiers of the image that it is for. Empty: any.
+   *
+   * @generated from field: repeated atelier.v1.Resolution tiers = 6;
+   */
+  tiers: Resolution[];
+};
+
+/**
+ * Describes the message atelier.v1.PriceLine.
+ * Use `create(PriceLineSchema)` to create a new message.
+ */
+export const PriceLineSchema: GenMessage<PriceLine> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 3);
+
+/**
+ * How many output tokens an image takes. A count goes before a factor.
+ *
+ * @generated from message atelier.v1.OutputTokens
+ */
+export type OutputTokens = Message<"atelier.v1.OutputTokens"> & {
+  /**
+   * Counts for one quality and size each.
+   *
+   * @generated from field: repeated atelier.v1.OutputTokenCount counts = 1;
+   */
+  counts: OutputTokenCount[];
+
+  /**
+   * Factors for one quality each, in the formula that gives the count for any size.
+   *
+   * @generated from field: repeated atelier.v1.OutputTokenFactor factors = 2;
+   */
+  factors: OutputTokenFactor[];
+
+  /**
+   * Further tokens for each partial image that is streamed.
+   *
+   * @generated from field: uint32 per_partial_image = 3;
+   */
+  perPartialImage: number;
+
+  /**
+   * Tokens of the prompt beyond its text, for each call.
+   *
+   * @generated from field: uint32 prompt_overhead = 4;
+   */
+  promptOverhead: number;
+};
+
+/**
+ * Describes the message atelier.v1.OutputTokens.
+ * Use `create(OutputTokensSchema)` to create a new message.
+ */
+export const OutputTokensSchema: GenMessage<OutputTokens> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 4);
+
+/**
+ * Output tokens of an image of one quality and size.
+ *
+ * @generated from message atelier.v1.OutputTokenCount
+ */
+export type OutputTokenCount = Message<"atelier.v1.OutputTokenCount"> & {
+  /**
+   * The quality.
+   *
+   * @generated from field: atelier.v1.Quality quality = 1;
+   */
+  quality: Quality;
+
+  /**
+   * The size.
+   *
+   * @generated from field: atelier.v1.Dimensions size = 2;
+   */
+  size?: Dimensions | undefined;
+
+  /**
+   * The tokens.
+   *
+   * @generated from field: uint32 tokens = 3;
+   */
+  tokens: number;
+};
+
+/**
+ * Describes the message atelier.v1.OutputTokenCount.
+ * Use `create(OutputTokenCountSchema)` to create a new message.
+ */
+export const OutputTokenCountSchema: GenMessage<OutputTokenCount> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 5);
+
+/**
+ * How a quality enters the formula for output tokens.
+ *
+ * @generated from message atelier.v1.OutputTokenFactor
+ */
+export type OutputTokenFactor = Message<"atelier.v1.OutputTokenFactor"> & {
+  /**
+   * The quality.
+   *
+   * @generated from field: atelier.v1.Quality quality = 1;
+   */
+  quality: Quality;
+
+  /**
+   * The factor f. With L and S as the longer and the shorter edge in pixels and s = round(f * S / L), an image takes
+   * f * s * (2,000,000 + L * S) / 4,000,000 tokens, rounded up.
+   *
+   * @generated from field: uint32 factor = 2;
+   */
+  factor: number;
+};
+
+/**
+ * Describes the message atelier.v1.OutputTokenFactor.
+ * Use `create(OutputTokenFactorSchema)` to create a new message.
+ */
+export const OutputTokenFactorSchema: GenMessage<OutputTokenFactor> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 6);
 

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/config.proto.
  */
 export const file_atelier_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSLcBwoGQ29uZmlnEkQKBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSRIAIgBARI+CgpwdWJsaWNfdXJsGAIgASgJQiq6SCdyJTIjXihodHRwcz86Ly9bXlxzLz8jXSsoL1teXHM/I10qKT8pPyQSHgoIZGF0YV9kaXIYAyABKAlCB7pIBHICEAFIAYgBARIjCg1kZWZhdWx0X21vZGVsGAQgASgJQge6SARyAhABSAKIAQESKgoHYXBpX2tleRgFIAEoCUIZukgWchQyEl4oWyEtfl17MTYsNTEyfSk/JBIsCglhZG1pbl9rZXkYBiABKAlCGbpIFnIUMhJeKFshLX5dezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEk0KCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnRIA4gBARJZCglwcm92aWRlcnMYCSADKAsyIS5hdGVsaWVyLnYxLkNvbmZpZy5Qcm92aWRlcnNFbnRyeUIjukggmgEdIhtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYyfSQSMAoHYWxpYXNlcxgKIAMoCzIfLmF0ZWxpZXIudjEuQ29uZmlnLkFsaWFzZXNFbnRyeRIoCgZlZ3Jlc3MYCyABKAsyGC5hdGVsaWVyLnYxLkVncmVzc0NvbmZpZxIiCgN0bHMYDCABKAsyFS5hdGVsaWVyLnYxLlRsc0NvbmZpZxIkCgRjb3JzGA0gASgLMhYuYXRlbGllci52MS5Db3JzQ29uZmlnEigKBmxpbWl0cxgOIAEoCzIYLmF0ZWxpZXIudjEuTGltaXRzQ29uZmlnEi8KFWxpbmtfbGlmZXRpbWVfc2Vjb25kcxgPIAEoDUILukgIKgYYgPUkKAFIBIgBARpMCg5Qcm92aWRlcnNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5hdGVsaWVyLnYxLlByb3ZpZGVyQ29uZmlnOgI4ARouCgxBbGlhc2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdfbGlzdGVuQgsKCV9kYXRhX2RpckIQCg5fZGVmYXVsdF9tb2RlbEIMCgpfbG9nX2xldmVsQhgKFl9saW5rX2xpZmV0aW1lX3NlY29uZHMijgMKDlByb3ZpZGVyQ29uZmlnEigKB2FkYXB0ZXIYASABKAlCF7pIFHISUgBSBm9wZW5haVIGc2tldGNoEi8KCGJhc2VfdXJsGAIgASgJQh26SBpyGDIWXihodHRwcz86Ly9bXlxzPyNdKyk/JBIZCgdhcGlfa2V5GAMgASgJQgi6SAVyAxiAIBIOCgZtb2RlbHMYBCADKAkSOAoHaGVhZGVycxgFIAMoCzInLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuSGVhZGVyc0VudHJ5EigKD21heF9jb25uZWN0aW9ucxgGIAEoDUIKukgHKgUYkE4oAUgAiAEBEigKD3RpbWVvdXRfc2Vjb25kcxgHIAEoDUIKukgHKgUYkBwoAUgBiAEBEhAKCGRpc2FibGVkGAggASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEF9tYXhfY29ubmVjdGlvbnNCEgoQX3RpbWVvdXRfc2Vjb25kcyIdCgxFZ3Jlc3NDb25maWcSDQoFYWxsb3cYASADKAkiSQoJVGxzQ29uZmlnEiEKEGNlcnRpZmljYXRlX2ZpbGUYASABKAlCB7pIBHICEAESGQoIa2V5X2ZpbGUYAiABKAlCB7pIBHICEAEiSAoKQ29yc0NvbmZpZxI6Cg1hbGxvd19vcmlnaW5zGAEgAygJQiO6SCCSAR0iG3IZMhdeKFwqfGh0dHBzPzovL1teXHMvXSspJCL+AQoMTGltaXRzQ29uZmlnEicKDW1heF9pbl9mbGlnaHQYASABKA1CC7pICCoGGMCEPSgBSACIAQESKQoObWF4X2JvZHlfYnl0ZXMYAiABKA1CDLpICSoHGICAgCAoAUgBiAEBEikKD21heF9jb25uZWN0aW9ucxgDIAEoDUILukgIKgYYwIQ9KAFIAogBARIkCg1kcmFpbl9zZWNvbmRzGAQgASgNQgi6SAUqAxiQHEgDiAEBQhAKDl9tYXhfaW5fZmxpZ2h0QhEKD19tYXhfYm9keV9ieXRlc0ISChBfbWF4X2Nvbm5lY3Rpb25zQhAKDl9kcmFpbl9zZWNvbmRzYgZwcm90bzM", [file_buf_validate_validate]);
+  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSK2CAoGQ29uZmlnEkQKBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSRIAIgBARI+CgpwdWJsaWNfdXJsGAIgASgJQiq6SCdyJTIjXihodHRwcz86Ly9bXlxzLz8jXSsoL1teXHM/I10qKT8pPyQSHgoIZGF0YV9kaXIYAyABKAlCB7pIBHICEAFIAYgBARIjCg1kZWZhdWx0X21vZGVsGAQgASgJQge6SARyAhABSAKIAQESKgoHYXBpX2tleRgFIAEoCUIZukgWchQyEl4oWyEtfl17MTYsNTEyfSk/JBIsCglhZG1pbl9rZXkYBiABKAlCGbpIFnIUMhJeKFshLX5dezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEk0KCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnRIA4gBARJZCglwcm92aWRlcnMYCSADKAsyIS5hdGVsaWVyLnYxLkNvbmZpZy5Qcm92aWRlcnNFbnRyeUIjukggmgEdIhtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYyfSQSMAoHYWxpYXNlcxgKIAMoCzIfLmF0ZWxpZXIudjEuQ29uZmlnLkFsaWFzZXNFbnRyeRIoCgZlZ3Jlc3MYCyABKAsyGC5hdGVsaWVyLnYxLkVncmVzc0NvbmZpZxIiCgN0bHMYDCABKAsyFS5hdGVsaWVyLnYxLlRsc0NvbmZpZxIkCgRjb3JzGA0gASgLMhYuYXRlbGllci52MS5Db3JzQ29uZmlnEigKBmxpbWl0cxgOIAEoCzIYLmF0ZWxpZXIudjEuTGltaXRzQ29uZmlnEi8KFWxpbmtfbGlmZXRpbWVfc2Vjb25kcxgPIAEoDUILukgIKgYYgPUkKAFIBIgBARIlCgZwcmljZXMYECADKAsyFS5hdGVsaWVyLnYxLlByaWNlUnVsZRIiCgpwcmljZV91bml0GBEgASgJQgm6SAZyBBABGCBIBYgBARpMCg5Qcm92aWRlcnNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5hdGVsaWVyLnYxLlByb3ZpZGVyQ29uZmlnOgI4ARouCgxBbGlhc2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdfbGlzdGVuQgsKCV9kYXRhX2RpckIQCg5fZGVmYXVsdF9tb2RlbEIMCgpfbG9nX2xldmVsQhgKFl9saW5rX2xpZmV0aW1lX3NlY29uZHNCDQoLX3ByaWNlX3VuaXQi3AUKDlByb3ZpZGVyQ29uZmlnEkIKB2FkYXB0ZXIYASABKAlCMbpILnIsUgBSBm9wZW5haVIFYXp1cmVSCXN0YWJpbGl0eVIGZ29vZ2xlUgZza2V0Y2gSLwoIYmFzZV91cmwYAiABKAlCHbpIGnIYMhZeKGh0dHBzPzovL1teXHM/I10rKT8kEhkKB2FwaV9rZXkYAyABKAlCCLpIBXIDGIAgEg4KBm1vZGVscxgEIAMoCRI4CgdoZWFkZXJzGAUgAygLMicuYXRlbGllci52MS5Qcm92aWRlckNvbmZpZy5IZWFkZXJzRW50cnkSKAoPbWF4X2Nvbm5lY3Rpb25zGAYgASgNQgq6SAcqBRiQTigBSACIAQESKAoPdGltZW91dF9zZWNvbmRzGAcgASgNQgq6SAcqBRiQHCgBSAGIAQESEAoIZGlzYWJsZWQYCCABKAgSMgoHcmV0aXJlZBgJIAEoCUIhukgechxSAFIHcmVwbGFjZVIHZm9yd2FyZFIGcmVmdXNlEjEKC2FwaV92ZXJzaW9uGAogASgJQhy6SBlyFzIVXltBLVphLXowLTkuLV17MCw2NH0kEm8KC2RlcGxveW1lbnRzGAsgAygLMisuYXRlbGllci52MS5Qcm92aWRlckNvbmZpZy5EZXBsb3ltZW50c0VudHJ5Qi26SCqaAScqJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQSJgoEYXV0aBgMIAEoCUIYukgVchNSAFIHYXBpX2tleVIGYmVhcmVyGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEERlcGxveW1lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUISChBfbWF4X2Nvbm5lY3Rpb25zQhIKEF90aW1lb3V0X3NlY29uZHMiHQoMRWdyZXNzQ29uZmlnEg0KBWFsbG93GAEgAygJIkkKCVRsc0NvbmZpZxIhChBjZXJ0aWZpY2F0ZV9maWxlGAEgASgJQge6SARyAhABEhkKCGtleV9maWxlGAIgASgJQge6SARyAhABIkgKCkNvcnNDb25maWcSOgoNYWxsb3dfb3JpZ2lucxgBIAMoCUIjukggkgEdIhtyGTIXXihcKnxodHRwcz86Ly9bXlxzL10rKSQi/gEKDExpbWl0c0NvbmZpZxInCg1tYXhfaW5fZmxpZ2h0GAEgASgNQgu6SAgqBhjAhD0oAUgAiAEBEikKDm1heF9ib2R5X2J5dGVzGAIgASgNQgy6SAkqBxiAgIAgKAFIAYgBARIpCg9tYXhfY29ubmVjdGlvbnMYAyABKA1CC7pICCoGGMCEPSgBSAKIAQESJAoNZHJhaW5fc2Vjb25kcxgEIAEoDUIIukgFKgMYkBxIA4gBAUIQCg5fbWF4X2luX2ZsaWdodEIRCg9fbWF4X2JvZHlfYnl0ZXNCEgoQX21heF9jb25uZWN0aW9uc0IQCg5fZHJhaW5fc2Vjb25kcyL0AgoJUHJpY2VSdWxlEhwKBm1vZGVscxgBIAMoCUIMukgJkgEGIgRyAhABEh8KCXByb3ZpZGVycxgCIAMoCUIMukgJkgEGIgRyAhABElAKCXF1YWxpdGllcxgDIAMoCUI9ukg6kgE3IjVyM1IEYXV0b1IIc3RhbmRhcmRSAmhkUgNsb3dSBm1lZGl1bVIEaGlnaFIFeGhpZ2hSA21heBIyCglwZXJfaW1hZ2UYBCABKAFCGrpIF8gBARISGQAAAACAhC5BKQAAAAAAAAAASACIAQESQwoFc2l6ZXMYBSADKAlCNLpIMZIBLiIscioyKF4oYXV0b3xbMS05XVswLTldezAsNH14WzEtOV1bMC05XXswLDR9KSQSOAoSb3RoZXJfc2l6ZXNfZmFjdG9yGAYgASgBQhe6SBQSEhkAAAAAAECPQCkAAAAAAAAAAEgBiAEBQgwKCl9wZXJfaW1hZ2VCFQoTX290aGVyX3NpemVzX2ZhY3RvcmIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
  * The server's configuration: `atelier.yaml` in snake_case, below the environment variables named here.
@@ -77,8 +77,8 @@ export type Config = Message<"atelier.v1.Config"> & {
   logLevel?: string | undefined;
 
   /**
-   * Providers by name, in the order in which they are asked for a model that several serve. Unset: `openai`, when OPENAI_API_KEY or
-   * OPENAI_BASE_URL is set. The built-in renderer `sketch` is always there, unless `sketch: { disabled: true }`.
+   * Providers by name, in the order in which they are asked for a model that several serve. Unset: those whose environment variables
+   * are set. The built-in renderer `sketch` is always there, unless `sketch: { disabled: true }`.
    *
    * @generated from field: map<string, atelier.v1.ProviderConfig> providers = 9;
    */
@@ -125,6 +125,20 @@ export type Config = Message<"atelier.v1.Config"> & {
    * @generated from field: optional uint32 link_lifetime_seconds = 15;
    */
   linkLifetimeSeconds?: number | undefined;
+
+  /**
+   * What callers are charged; the first rule that fits counts. Unset: nothing is charged, only the provider's cost is reported.
+   *
+   * @generated from field: repeated atelier.v1.PriceRule prices = 16;
+   */
+  prices: PriceRule[];
+
+  /**
+   * Unit of `prices`, e.g. "credits". Unset: USD.
+   *
+   * @generated from field: optional string price_unit = 17;
+   */
+  priceUnit?: string | undefined;
 };
 
 /**
@@ -141,21 +155,24 @@ export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
  */
 export type ProviderConfig = Message<"atelier.v1.ProviderConfig"> & {
   /**
-   * Wire format: "openai" or "sketch". Unset: the provider's name, where that is an adapter's name.
+   * Wire format: "openai", "azure", "stability", "google" or "sketch". Unset: the provider's name, where that is an adapter's name.
    *
    * @generated from field: string adapter = 1;
    */
   adapter: string;
 
   /**
-   * Address of the API. Unset: the vendor's own. Environment, for the provider `openai`: OPENAI_BASE_URL.
+   * Address of the API. Unset: the vendor's own; "azure" has none and needs that of the resource, or of its v1 API, which ends in
+   * /openai/v1. Environment: OPENAI_BASE_URL for `openai`, STABILITY_BASE_URL for `stability`, GEMINI_BASE_URL for `google`,
+   * AZURE_OPENAI_ENDPOINT for `azure`.
    *
    * @generated from field: string base_url = 2;
    */
   baseUrl: string;
 
   /**
-   * Key for the provider. Environment, for the provider `openai`: OPENAI_API_KEY. May stay empty where the upstream asks for none.
+   * Key for the provider. May stay empty where the upstream asks for none. Environment: OPENAI_API_KEY for `openai`,
+   * STABILITY_API_KEY for `stability`, GEMINI_API_KEY for `google`, AZURE_OPENAI_API_KEY for `azure`.
    *
    * @generated from field: string api_key = 3;
    */
@@ -195,6 +212,37 @@ export type ProviderConfig = Message<"atelier.v1.ProviderConfig"> & {
    * @generated from field: bool disabled = 8;
    */
   disabled: boolean;
+
+  /**
+   * What becomes of a request for a model that its vendor has switched off. "replace": the successor in the catalog serves it, with
+   * translated parameters and a warning; "forward": it is sent as it is; "refuse": the model does not exist here. Unset: "replace" at the
+   * vendor's own address, "forward" elsewhere.
+   *
+   * @generated from field: string retired = 9;
+   */
+  retired: string;
+
+  /**
+   * Of "azure": the version of the API to ask for. Unset: 2025-04-01-preview; none where `base_url` is that of the v1 API.
+   *
+   * @generated from field: string api_version = 10;
+   */
+  apiVersion: string;
+
+  /**
+   * Of "azure": names of deployments by the model that each is of. These models are served, beside those that `models` names. Unset:
+   * each model's deployment is called like the model.
+   *
+   * @generated from field: map<string, string> deployments = 11;
+   */
+  deployments: { [key: string]: string };
+
+  /**
+   * Of "azure": how `api_key` is sent. "api_key": in the header of that name; "bearer": as a token, which is not renewed. Unset: "api_key".
+   *
+   * @generated from field: string auth = 12;
+   */
+  auth: string;
 };
 
 /**
@@ -315,4 +363,60 @@ export type LimitsConfig = Message<"atelier.v1.LimitsConfig"> & {
  */
 export const LimitsConfigSchema: GenMessage<LimitsConfig> = /*@__PURE__*/
   messageDesc(file_atelier_v1_config, 5);
+
+/**
+ * What callers are charged for each image of some models.
+ *
+ * @generated from message atelier.v1.PriceRule
+ */
+export type PriceRule = Message<"atelier.v1.PriceRule"> & {
+  /**
+   * Models it is for, by the name that the caller wrote or the catalog's name for it; "*" stands for any characters. Unset: every model.
+   *
+   * @generated from field: repeated string models = 1;
+   */
+  models: string[];
+
+  /**
+   * Providers it is for; "*" stands for any characters. Unset: every provider.
+   *
+   * @generated from field: repeated string providers = 2;
+   */
+  providers: string[];
+
+  /**
+   * Qualities it is for, as they are asked for; "auto" also stands for none. Unset: every quality.
+   *
+   * @generated from field: repeated string qualities = 3;
+   */
+  qualities: string[];
+
+  /**
+   * Price of an image in `price_unit`, with at most six decimals. Required.
+   *
+   * @generated from field: optional double per_image = 4;
+   */
+  perImage?: number | undefined;
+
+  /**
+   * Sizes it is for, as they are asked for: WIDTHxHEIGHT, or "auto", which also stands for none. Unset: every size.
+   *
+   * @generated from field: repeated string sizes = 5;
+   */
+  sizes: string[];
+
+  /**
+   * Factor on `per_image` for the sizes that `sizes` does not name, with at most six decimals. Unset: the rule is not for them.
+   *
+   * @generated from field: optional double other_sizes_factor = 6;
+   */
+  otherSizesFactor?: number | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.PriceRule.
+ * Use `create(PriceRuleSchema)` to create a new message.
+ */
+export const PriceRuleSchema: GenMessage<PriceRule> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_config, 6);
 

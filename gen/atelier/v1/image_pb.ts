@@ -13,7 +13,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/image.proto.
  */
 export const file_atelier_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChZhdGVsaWVyL3YxL2ltYWdlLnByb3RvEgphdGVsaWVyLnYxIlsKCkRpbWVuc2lvbnMSGgoFd2lkdGgYASABKA1CC7pICCoGGICAASgBEhsKBmhlaWdodBgCIAEoDUILukgIKgYYgIABKAE6FIq1GBB7d2lkdGh9eHtoZWlnaHR9IloKC0FzcGVjdFJhdGlvEhkKBXdpZHRoGAEgASgNQgq6SAcqBRjoBygBEhoKBmhlaWdodBgCIAEoDUIKukgHKgUY6AcoAToUirUYEHt3aWR0aH06e2hlaWdodH0i2gEKBUltYWdlEg0KBWluZGV4GAEgASgNEg4KBGRhdGEYAiABKAxIABINCgN1cmwYAyABKAlIABISCgptZWRpYV90eXBlGAQgASgJEhYKDnJldmlzZWRfcHJvbXB0GAUgASgJEikKB291dGNvbWUYBiABKA4yGC5hdGVsaWVyLnYxLkltYWdlT3V0Y29tZRIPCgdtZXNzYWdlGAcgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCCQoHY29udGVudCK7AQoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgEEhUKDW91dHB1dF90b2tlbnMYAiABKAQSFAoMdG90YWxfdG9rZW5zGAMgASgEEjYKFGlucHV0X3Rva2Vuc19kZXRhaWxzGAQgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMSNwoVb3V0cHV0X3Rva2Vuc19kZXRhaWxzGAUgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMiOQoMVG9rZW5EZXRhaWxzEhMKC3RleHRfdG9rZW5zGAEgASgEEhQKDGltYWdlX3Rva2VucxgCIAEoBCK9AQoSUmVzb2x2ZWRQYXJhbWV0ZXJzEiQKBHNpemUYASABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJAoHcXVhbGl0eRgCIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIvCg1vdXRwdXRfZm9ybWF0GAMgASgOMhguYXRlbGllci52MS5PdXRwdXRGb3JtYXQSKgoKYmFja2dyb3VuZBgEIAEoDjIWLmF0ZWxpZXIudjEuQmFja2dyb3VuZCJQCgdXYXJuaW5nEiUKBGtpbmQYASABKA4yFy5hdGVsaWVyLnYxLldhcm5pbmdLaW5kEg0KBXBhcmFtGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiLwoEQ29zdBIUCgx0b3RhbF9taWNyb3MYASABKAMSEQoJZXN0aW1hdGVkGAIgASgIKoAFCgRTaXplEhQKEFNJWkVfVU5TUEVDSUZJRUQQABIXCglTSVpFX0FVVE8QARoIirUYBGF1dG8SHQoMU0laRV8yNTZYMjU2EAIaC4q1GAcyNTZ4MjU2Eh0KDFNJWkVfNTEyWDUxMhADGguKtRgHNTEyeDUxMhIhCg5TSVpFXzEwMjRYMTAyNBAEGg2KtRgJMTAyNHgxMDI0EiEKDlNJWkVfMTc5MlgxMDI0EAUaDYq1GAkxNzkyeDEwMjQSIQoOU0laRV8xMDI0WDE3OTIQBhoNirUYCTEwMjR4MTc5MhIhCg5TSVpFXzE1MzZYMTAyNBAHGg2KtRgJMTUzNngxMDI0EiEKDlNJWkVfMTAyNFgxNTM2EAgaDYq1GAkxMDI0eDE1MzYSIQoOU0laRV8yMDQ4WDIwNDgQCRoNirUYCTIwNDh4MjA0OBIhCg5TSVpFXzI4ODBYMjg4MBAKGg2KtRgJMjg4MHgyODgwEiEKDlNJWkVfMjA0OFgxNTM2EAsaDYq1GAkyMDQ4eDE1MzYSIQoOU0laRV8zMjY0WDI0NDgQDBoNirUYCTMyNjR4MjQ0OBIhCg5TSVpFXzE1MzZYMjA0OBANGg2KtRgJMTUzNngyMDQ4EiEKDlNJWkVfMjQ0OFgzMjY0EA4aDYq1GAkyNDQ4eDMyNjQSIQoOU0laRV8yMDQ4WDExNTIQDxoNirUYCTIwNDh4MTE1MhIhCg5TSVpFXzM4NDBYMjE2MBAQGg2KtRgJMzg0MHgyMTYwEiEKDlNJWkVfMTE1MlgyMDQ4EBEaDYq1GAkxMTUyeDIwNDgSIQoOU0laRV8yMTYwWDM4NDAQEhoNirUYCTIxNjB4Mzg0MCqIAgoHUXVhbGl0eRIXChNRVUFMSVRZX1VOU1BFQ0lGSUVEEAASGgoMUVVBTElUWV9BVVRPEAEaCIq1GARhdXRvEiIKEFFVQUxJVFlfU1RBTkRBUkQQAhoMirUYCHN0YW5kYXJkEhYKClFVQUxJVFlfSEQQAxoGirUYAmhkEhgKC1FVQUxJVFlfTE9XEAQaB4q1GANsb3cSHgoOUVVBTElUWV9NRURJVU0QBRoKirUYBm1lZGl1bRIaCgxRVUFMSVRZX0hJR0gQBhoIirUYBGhpZ2gSHAoNUVVBTElUWV9YSElHSBAHGgmKtRgFeGhpZ2gSGAoLUVVBTElUWV9NQVgQCBoHirUYA21heCpaCgVTdHlsZRIVChFTVFlMRV9VTlNQRUNJRklFRBAAEhoKC1NUWUxFX1ZJVklEEAEaCYq1GAV2aXZpZBIeCg1TVFlMRV9OQVRVUkFMEAIaC4q1GAduYXR1cmFsKn8KDlJlc3BvbnNlRm9ybWF0Eh8KG1JFU1BPTlNFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEiAKE1JFU1BPTlNFX0ZPUk1BVF9VUkwQARoHirUYA3VybBIqChhSRVNQT05TRV9GT1JNQVRfQjY0X0pTT04QAhoMirUYCGI2NF9qc29uKpcBCgpCYWNrZ3JvdW5kEhoKFkJBQ0tHUk9VTkRfVU5TUEVDSUZJRUQQABIdCg9CQUNLR1JPVU5EX0FVVE8QARoIirUYBGF1dG8SKwoWQkFDS0dST1VORF9UUkFOU1BBUkVOVBACGg+KtRgLdHJhbnNwYXJlbnQSIQoRQkFDS0dST1VORF9PUEFRVUUQAxoKirUYBm9wYXF1ZSrRAQoMT3V0cHV0Rm9ybWF0Eh0KGU9VVFBVVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIeChFPVVRQVVRfRk9STUFUX1BORxABGgeKtRgDcG5nEiAKEk9VVFBVVF9GT1JNQVRfSlBFRxACGgiKtRgEanBlZxIgChJPVVRQVVRfRk9STUFUX1dFQlAQAxoIirUYBHdlYnASHgoRT1VUUFVUX0ZPUk1BVF9HSUYQBBoHirUYA2dpZhIeChFPVVRQVVRfRk9STUFUX1NWRxAFGgeKtRgDc3ZnKmQKCk1vZGVyYXRpb24SGgoWTU9ERVJBVElPTl9VTlNQRUNJRklFRBAAEh0KD01PREVSQVRJT05fQVVUTxABGgiKtRgEYXV0bxIbCg5NT0RFUkFUSU9OX0xPVxACGgeKtRgDbG93KpYBCgpSZXNvbHV0aW9uEhoKFlJFU09MVVRJT05fVU5TUEVDSUZJRUQQABIbCg5SRVNPTFVUSU9OXzUxMhABGgeKtRgDNTEyEhkKDVJFU09MVVRJT05fMUsQAhoGirUYAjFLEhkKDVJFU09MVVRJT05fMksQAxoGirUYAjJLEhkKDVJFU09MVVRJT05fNEsQBBoGirUYAjRLKqsBCgxJbWFnZU91dGNvbWUSHQoZSU1BR0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEioKF0lNQUdFX09VVENPTUVfREVMSVZFUkVEEAEaDYq1GAlkZWxpdmVyZWQSKgoXSU1BR0VfT1VUQ09NRV9NT0RFUkFURUQQAhoNirUYCW1vZGVyYXRlZBIkChRJTUFHRV9PVVRDT01FX0ZBSUxFRBADGgqKtRgGZmFpbGVkKvwBCgtXYXJuaW5nS2luZBIcChhXQVJOSU5HX0tJTkRfVU5TUEVDSUZJRUQQABIlChRXQVJOSU5HX0tJTkRfSUdOT1JFRBABGguKtRgHaWdub3JlZBIlChRXQVJOSU5HX0tJTkRfQ0xBTVBFRBACGguKtRgHY2xhbXBlZBIpChZXQVJOSU5HX0tJTkRfQ09OVkVSVEVEEAMaDYq1GAljb252ZXJ0ZWQSJwoVV0FSTklOR19LSU5EX0VNVUxBVEVEEAQaDIq1GAhlbXVsYXRlZBItChhXQVJOSU5HX0tJTkRfU1VCU1RJVFVURUQQBRoPirUYC3N1YnN0aXR1dGVkYgZwcm90bzM", [file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("ChZhdGVsaWVyL3YxL2ltYWdlLnByb3RvEgphdGVsaWVyLnYxIlsKCkRpbWVuc2lvbnMSGgoFd2lkdGgYASABKA1CC7pICCoGGICAASgBEhsKBmhlaWdodBgCIAEoDUILukgIKgYYgIABKAE6FIq1GBB7d2lkdGh9eHtoZWlnaHR9IloKC0FzcGVjdFJhdGlvEhkKBXdpZHRoGAEgASgNQgq6SAcqBRjoBygBEhoKBmhlaWdodBgCIAEoDUIKukgHKgUY6AcoAToUirUYEHt3aWR0aH06e2hlaWdodH0i2gEKBUltYWdlEg0KBWluZGV4GAEgASgNEg4KBGRhdGEYAiABKAxIABINCgN1cmwYAyABKAlIABISCgptZWRpYV90eXBlGAQgASgJEhYKDnJldmlzZWRfcHJvbXB0GAUgASgJEikKB291dGNvbWUYBiABKA4yGC5hdGVsaWVyLnYxLkltYWdlT3V0Y29tZRIPCgdtZXNzYWdlGAcgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCCQoHY29udGVudCK7AQoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgEEhUKDW91dHB1dF90b2tlbnMYAiABKAQSFAoMdG90YWxfdG9rZW5zGAMgASgEEjYKFGlucHV0X3Rva2Vuc19kZXRhaWxzGAQgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMSNwoVb3V0cHV0X3Rva2Vuc19kZXRhaWxzGAUgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMiOQoMVG9rZW5EZXRhaWxzEhMKC3RleHRfdG9rZW5zGAEgASgEEhQKDGltYWdlX3Rva2VucxgCIAEoBCK9AQoSUmVzb2x2ZWRQYXJhbWV0ZXJzEiQKBHNpemUYASABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJAoHcXVhbGl0eRgCIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIvCg1vdXRwdXRfZm9ybWF0GAMgASgOMhguYXRlbGllci52MS5PdXRwdXRGb3JtYXQSKgoKYmFja2dyb3VuZBgEIAEoDjIWLmF0ZWxpZXIudjEuQmFja2dyb3VuZCJQCgdXYXJuaW5nEiUKBGtpbmQYASABKA4yFy5hdGVsaWVyLnYxLldhcm5pbmdLaW5kEg0KBXBhcmFtGAIgASgJEg8KB21lc3NhZ2UYAyABKAkijgEKBENvc3QSGQoMdG90YWxfbWljcm9zGAEgASgDSACIAQESEQoJZXN0aW1hdGVkGAIgASgIEiMKBWxpbmVzGAMgAygLMhQuYXRlbGllci52MS5Db3N0TGluZRIiCgZjaGFyZ2UYBCABKAsyEi5hdGVsaWVyLnYxLkNoYXJnZUIPCg1fdG90YWxfbWljcm9zIrABCgxDb3N0RXN0aW1hdGUSIwoFbGluZXMYASADKAsyFC5hdGVsaWVyLnYxLkNvc3RMaW5lEhkKDHRvdGFsX21pY3JvcxgCIAEoA0gAiAEBEhMKC3VwcGVyX2JvdW5kGAMgASgIEhYKDnVua25vd25fcmVhc29uGAQgASgJEiIKBmNoYXJnZRgFIAEoCzISLmF0ZWxpZXIudjEuQ2hhcmdlQg8KDV90b3RhbF9taWNyb3MiZgoIQ29zdExpbmUSEwoLZGVzY3JpcHRpb24YASABKAkSIwoEdW5pdBgCIAEoDjIVLmF0ZWxpZXIudjEuUHJpY2VVbml0EhAKCHF1YW50aXR5GAMgASgEEg4KBm1pY3JvcxgEIAEoAyImCgZDaGFyZ2USDgoGbWljcm9zGAEgASgDEgwKBHVuaXQYAiABKAkqgAUKBFNpemUSFAoQU0laRV9VTlNQRUNJRklFRBAAEhcKCVNJWkVfQVVUTxABGgiKtRgEYXV0bxIdCgxTSVpFXzI1NlgyNTYQAhoLirUYBzI1NngyNTYSHQoMU0laRV81MTJYNTEyEAMaC4q1GAc1MTJ4NTEyEiEKDlNJWkVfMTAyNFgxMDI0EAQaDYq1GAkxMDI0eDEwMjQSIQoOU0laRV8xNzkyWDEwMjQQBRoNirUYCTE3OTJ4MTAyNBIhCg5TSVpFXzEwMjRYMTc5MhAGGg2KtRgJMTAyNHgxNzkyEiEKDlNJWkVfMTUzNlgxMDI0EAcaDYq1GAkxNTM2eDEwMjQSIQoOU0laRV8xMDI0WDE1MzYQCBoNirUYCTEwMjR4MTUzNhIhCg5TSVpFXzIwNDhYMjA0OBAJGg2KtRgJMjA0OHgyMDQ4EiEKDlNJWkVfMjg4MFgyODgwEAoaDYq1GAkyODgweDI4ODASIQoOU0laRV8yMDQ4WDE1MzYQCxoNirUYCTIwNDh4MTUzNhIhCg5TSVpFXzMyNjRYMjQ0OBAMGg2KtRgJMzI2NHgyNDQ4EiEKDlNJWkVfMTUzNlgyMDQ4EA0aDYq1GAkxNTM2eDIwNDgSIQoOU0laRV8yNDQ4WDMyNjQQDhoNirUYCTI0NDh4MzI2NBIhCg5TSVpFXzIwNDhYMTE1MhAPGg2KtRgJMjA0OHgxMTUyEiEKDlNJWkVfMzg0MFgyMTYwEBAaDYq1GAkzODQweDIxNjASIQoOU0laRV8xMTUyWDIwNDgQERoNirUYCTExNTJ4MjA0OBIhCg5TSVpFXzIxNjBYMzg0MBASGg2KtRgJMjE2MHgzODQwKogCCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIaCgxRVUFMSVRZX0FVVE8QARoIirUYBGF1dG8SIgoQUVVBTElUWV9TVEFOREFSRBACGgyKtRgIc3RhbmRhcmQSFgoKUVVBTElUWV9IRBADGgaKtRgCaGQSGAoLUVVBTElUWV9MT1cQBBoHirUYA2xvdxIeCg5RVUFMSVRZX01FRElVTRAFGgqKtRgGbWVkaXVtEhoKDFFVQUxJVFlfSElHSBAGGgiKtRgEaGlnaBIcCg1RVUFMSVRZX1hISUdIEAcaCYq1GAV4aGlnaBIYCgtRVUFMSVRZX01BWBAIGgeKtRgDbWF4KloKBVN0eWxlEhUKEVNUWUxFX1VOU1BFQ0lGSUVEEAASGgoLU1RZTEVfVklWSUQQARoJirUYBXZpdmlkEh4KDVNUWUxFX05BVFVSQUwQAhoLirUYB25hdHVyYWwqfwoOUmVzcG9uc2VGb3JtYXQSHwobUkVTUE9OU0VfRk9STUFUX1VOU1BFQ0lGSUVEEAASIAoTUkVTUE9OU0VfRk9STUFUX1VSTBABGgeKtRgDdXJsEioKGFJFU1BPTlNFX0ZPUk1BVF9CNjRfSlNPThACGgyKtRgIYjY0X2pzb24qlwEKCkJhY2tncm91bmQSGgoWQkFDS0dST1VORF9VTlNQRUNJRklFRBAAEh0KD0JBQ0tHUk9VTkRfQVVUTxABGgiKtRgEYXV0bxIrChZCQUNLR1JPVU5EX1RSQU5TUEFSRU5UEAIaD4q1GAt0cmFuc3BhcmVudBIhChFCQUNLR1JPVU5EX09QQVFVRRADGgqKtRgGb3BhcXVlKtEBCgxPdXRwdXRGb3JtYXQSHQoZT1VUUFVUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEh4KEU9VVFBVVF9GT1JNQVRfUE5HEAEaB4q1GANwbmcSIAoST1VUUFVUX0ZPUk1BVF9KUEVHEAIaCIq1GARqcGVnEiAKEk9VVFBVVF9GT1JNQVRfV0VCUBADGgiKtRgEd2VicBIeChFPVVRQVVRfRk9STUFUX0dJRhAEGgeKtRgDZ2lmEh4KEU9VVFBVVF9GT1JNQVRfU1ZHEAUaB4q1GANzdmcqZAoKTW9kZXJhdGlvbhIaChZNT0RFUkFUSU9OX1VOU1BFQ0lGSUVEEAASHQoPTU9ERVJBVElPTl9BVVRPEAEaCIq1GARhdXRvEhsKDk1PREVSQVRJT05fTE9XEAIaB4q1GANsb3cqlgEKClJlc29sdXRpb24SGgoWUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEhsKDlJFU09MVVRJT05fNTEyEAEaB4q1GAM1MTISGQoNUkVTT0xVVElPTl8xSxACGgaKtRgCMUsSGQoNUkVTT0xVVElPTl8ySxADGgaKtRgCMksSGQoNUkVTT0xVVElPTl80SxAEGgaKtRgCNEsqqwEKDEltYWdlT3V0Y29tZRIdChlJTUFHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASKgoXSU1BR0VfT1VUQ09NRV9ERUxJVkVSRUQQARoNirUYCWRlbGl2ZXJlZBIqChdJTUFHRV9PVVRDT01FX01PREVSQVRFRBACGg2KtRgJbW9kZXJhdGVkEiQKFElNQUdFX09VVENPTUVfRkFJTEVEEAMaCoq1GAZmYWlsZWQq/AEKC1dhcm5pbmdLaW5kEhwKGFdBUk5JTkdfS0lORF9VTlNQRUNJRklFRBAAEiUKFFdBUk5JTkdfS0lORF9JR05PUkVEEAEaC4q1GAdpZ25vcmVkEiUKFFdBUk5JTkdfS0lORF9DTEFNUEVEEAIaC4q1GAdjbGFtcGVkEikKFldBUk5JTkdfS0lORF9DT05WRVJURUQQAxoNirUYCWNvbnZlcnRlZBInChVXQVJOSU5HX0tJTkRfRU1VTEFURUQQBBoMirUYCGVtdWxhdGVkEi0KGFdBUk5JTkdfS0lORF9TVUJTVElUVVRFRBAFGg+KtRgLc3Vic3RpdHV0ZWQq/gMKCVByaWNlVW5pdBIaChZQUklDRV9VTklUX1VOU1BFQ0lGSUVEEAASIwoSUFJJQ0VfVU5JVF9SRVFVRVNUEAEaC4q1GAdyZXF1ZXN0Eh8KEFBSSUNFX1VOSVRfSU1BR0UQAhoJirUYBWltYWdlEh8KEFBSSUNFX1VOSVRfUElYRUwQAxoJirUYBXBpeGVsEjUKG1BSSUNFX1VOSVRfVEVYVF9JTlBVVF9UT0tFThAEGhSKtRgQdGV4dF9pbnB1dF90b2tlbhJDCiJQUklDRV9VTklUX0NBQ0hFRF9URVhUX0lOUFVUX1RPS0VOEAUaG4q1GBdjYWNoZWRfdGV4dF9pbnB1dF90b2tlbhI3ChxQUklDRV9VTklUX0lNQUdFX0lOUFVUX1RPS0VOEAYaFYq1GBFpbWFnZV9pbnB1dF90b2tlbhJFCiNQUklDRV9VTklUX0NBQ0hFRF9JTUFHRV9JTlBVVF9UT0tFThAHGhyKtRgYY2FjaGVkX2ltYWdlX2lucHV0X3Rva2VuEjkKHVBSSUNFX1VOSVRfSU1BR0VfT1VUUFVUX1RPS0VOEAgaFoq1GBJpbWFnZV9vdXRwdXRfdG9rZW4SNwocUFJJQ0VfVU5JVF9URVhUX09VVFBVVF9UT0tFThAJGhWKtRgRdGV4dF9vdXRwdXRfdG9rZW5iBnByb3RvMw", [file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * Exact size in pixels.
@@ -311,18 +311,32 @@ export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
  */
 export type Cost = Message<"atelier.v1.Cost"> & {
   /**
-   * Total in micro-USD (1,000,000 = one US dollar).
+   * What the provider takes for it, in micro-USD (1,000,000 = one US dollar). Unset: not known, which is never the same as 0.
    *
-   * @generated from field: int64 total_micros = 1;
+   * @generated from field: optional int64 total_micros = 1;
    */
-  totalMicros: bigint;
+  totalMicros?: bigint | undefined;
 
   /**
-   * Whether the figure is an estimate rather than the provider's own count.
+   * Whether the figure is an estimate rather than the provider's own count or its price for what was delivered.
    *
    * @generated from field: bool estimated = 2;
    */
   estimated: boolean;
+
+  /**
+   * What `total_micros` is made of; empty where the provider itself named the total.
+   *
+   * @generated from field: repeated atelier.v1.CostLine lines = 3;
+   */
+  lines: CostLine[];
+
+  /**
+   * What the operator charges the caller for it; unset where the operator's price list has no rule for it.
+   *
+   * @generated from field: atelier.v1.Charge charge = 4;
+   */
+  charge?: Charge | undefined;
 };
 
 /**
@@ -331,6 +345,125 @@ export type Cost = Message<"atelier.v1.Cost"> & {
  */
 export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
   messageDesc(file_atelier_v1_image, 7);
+
+/**
+ * What a request will cost, as far as it is known before anything is sent.
+ *
+ * @generated from message atelier.v1.CostEstimate
+ */
+export type CostEstimate = Message<"atelier.v1.CostEstimate"> & {
+  /**
+   * What the total is made of; empty where the total is not known.
+   *
+   * @generated from field: repeated atelier.v1.CostLine lines = 1;
+   */
+  lines: CostLine[];
+
+  /**
+   * What the provider will take, in micro-USD (1,000,000 = one US dollar). Unset: not known, see `unknown_reason`; never 0 for that.
+   *
+   * @generated from field: optional int64 total_micros = 2;
+   */
+  totalMicros?: bigint | undefined;
+
+  /**
+   * Whether the model chooses the size or the quality, and this is for the dearest of its choices.
+   *
+   * @generated from field: bool upper_bound = 3;
+   */
+  upperBound: boolean;
+
+  /**
+   * Why the total is not known, in one sentence; empty where it is.
+   *
+   * @generated from field: string unknown_reason = 4;
+   */
+  unknownReason: string;
+
+  /**
+   * What the operator will charge the caller; unset where the operator's price list has no rule for it.
+   *
+   * @generated from field: atelier.v1.Charge charge = 5;
+   */
+  charge?: Charge | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.CostEstimate.
+ * Use `create(CostEstimateSchema)` to create a new message.
+ */
+export const CostEstimateSchema: GenMessage<CostEstimate> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image, 8);
+
+/**
+ * One part of a cost.
+ *
+ * @generated from message atelier.v1.CostLine
+ */
+export type CostLine = Message<"atelier.v1.CostLine"> & {
+  /**
+   * What it is for, in words.
+   *
+   * @generated from field: string description = 1;
+   */
+  description: string;
+
+  /**
+   * What is counted.
+   *
+   * @generated from field: atelier.v1.PriceUnit unit = 2;
+   */
+  unit: PriceUnit;
+
+  /**
+   * How many of them.
+   *
+   * @generated from field: uint64 quantity = 3;
+   */
+  quantity: bigint;
+
+  /**
+   * What they cost together, in micro-USD; a fraction of one is rounded up.
+   *
+   * @generated from field: int64 micros = 4;
+   */
+  micros: bigint;
+};
+
+/**
+ * Describes the message atelier.v1.CostLine.
+ * Use `create(CostLineSchema)` to create a new message.
+ */
+export const CostLineSchema: GenMessage<CostLine> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image, 9);
+
+/**
+ * An amount in the unit of the operator's price list.
+ *
+ * @generated from message atelier.v1.Charge
+ */
+export type Charge = Message<"atelier.v1.Charge"> & {
+  /**
+   * Millionths of the unit: 140000 is 0.14.
+   *
+   * @generated from field: int64 micros = 1;
+   */
+  micros: bigint;
+
+  /**
+   * The unit: "USD", or the operator's own, e.g. "credits".
+   *
+   * @generated from field: string unit = 2;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message atelier.v1.Charge.
+ * Use `create(ChargeSchema)` to create a new message.
+ */
+export const ChargeSchema: GenMessage<Charge> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image, 10);
 
 /**
  * Preset sizes. Any other size is given as exact `Dimensions` or as an `AspectRatio`.
@@ -802,7 +935,9 @@ export const ModerationSchema: GenEnum<Moderation> = /*@__PURE__*/
   enumDesc(file_atelier_v1_image, 6);
 
 /**
- * Resolution tiers of models that are asked by aspect ratio.
+ * Resolution tiers. A tier is a number of pixels, whatever the aspect ratio. A model that is asked by aspect ratio has its own sizes for
+ * them, within a few percent or, at 4K, up to twice as many. A model that is asked by size makes its preset for ratio and tier, else the
+ * size of the ratio with the nearest number of pixels. A size in pixels means the tier that is nearest to its number of pixels.
  *
  * @generated from enum atelier.v1.Resolution
  */
@@ -815,28 +950,28 @@ export const Resolution = {
   RESOLUTION_UNSPECIFIED: 0,
 
   /**
-   * About 512 pixels square.
+   * 512 x 512 pixels, a quarter of a megapixel.
    *
    * @generated from enum value: RESOLUTION_512 = 1;
    */
   RESOLUTION_512: 1,
 
   /**
-   * About one megapixel.
+   * 1024 x 1024 pixels, one megapixel.
    *
    * @generated from enum value: RESOLUTION_1K = 2;
    */
   RESOLUTION_1K: 2,
 
   /**
-   * About four megapixels.
+   * 2048 x 2048 pixels, four megapixels.
    *
    * @generated from enum value: RESOLUTION_2K = 3;
    */
   RESOLUTION_2K: 3,
 
   /**
-   * Eight megapixels and more.
+   * 2880 x 2880 pixels, eight megapixels, as in 3840 x 2160; or more.
    *
    * @generated from enum value: RESOLUTION_4K = 4;
    */
@@ -844,7 +979,9 @@ export const Resolution = {
 } as const;
 
 /**
- * Resolution tiers of models that are asked by aspect ratio.
+ * Resolution tiers. A tier is a number of pixels, whatever the aspect ratio. A model that is asked by aspect ratio has its own sizes for
+ * them, within a few percent or, at 4K, up to twice as many. A model that is asked by size makes its preset for ratio and tier, else the
+ * size of the ratio with the nearest number of pixels. A size in pixels means the tier that is nearest to its number of pixels.
  *
  * @generated from enum atelier.v1.Resolution
  */
@@ -965,4 +1102,94 @@ export type WarningKind = (typeof WarningKind)[keyof typeof WarningKind] | Unkno
  */
 export const WarningKindSchema: GenEnum<WarningKind> = /*@__PURE__*/
   enumDesc(file_atelier_v1_image, 9);
+
+/**
+ * What is billed for.
+ *
+ * @generated from enum atelier.v1.PriceUnit
+ */
+export const PriceUnit = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: PRICE_UNIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * A call to the provider.
+   *
+   * @generated from enum value: PRICE_UNIT_REQUEST = 1;
+   */
+  REQUEST: 1,
+
+  /**
+   * An image that is delivered.
+   *
+   * @generated from enum value: PRICE_UNIT_IMAGE = 2;
+   */
+  IMAGE: 2,
+
+  /**
+   * A pixel that is delivered; such prices are written per 1,000,000.
+   *
+   * @generated from enum value: PRICE_UNIT_PIXEL = 3;
+   */
+  PIXEL: 3,
+
+  /**
+   * A token of the prompt.
+   *
+   * @generated from enum value: PRICE_UNIT_TEXT_INPUT_TOKEN = 4;
+   */
+  TEXT_INPUT_TOKEN: 4,
+
+  /**
+   * A token of the prompt that the provider found in its cache.
+   *
+   * @generated from enum value: PRICE_UNIT_CACHED_TEXT_INPUT_TOKEN = 5;
+   */
+  CACHED_TEXT_INPUT_TOKEN: 5,
+
+  /**
+   * A token of an input image.
+   *
+   * @generated from enum value: PRICE_UNIT_IMAGE_INPUT_TOKEN = 6;
+   */
+  IMAGE_INPUT_TOKEN: 6,
+
+  /**
+   * A token of an input image that the provider found in its cache.
+   *
+   * @generated from enum value: PRICE_UNIT_CACHED_IMAGE_INPUT_TOKEN = 7;
+   */
+  CACHED_IMAGE_INPUT_TOKEN: 7,
+
+  /**
+   * A token of an image that was made.
+   *
+   * @generated from enum value: PRICE_UNIT_IMAGE_OUTPUT_TOKEN = 8;
+   */
+  IMAGE_OUTPUT_TOKEN: 8,
+
+  /**
+   * A token of text that was made on the way.
+   *
+   * @generated from enum value: PRICE_UNIT_TEXT_OUTPUT_TOKEN = 9;
+   */
+  TEXT_OUTPUT_TOKEN: 9,
+} as const;
+
+/**
+ * What is billed for.
+ *
+ * @generated from enum atelier.v1.PriceUnit
+ */
+export type PriceUnit = (typeof PriceUnit)[keyof typeof PriceUnit] | UnknownEnum;
+
+/**
+ * Describes the enum atelier.v1.PriceUnit.
+ */
+export const PriceUnitSchema: GenEnum<PriceUnit> = /*@__PURE__*/
+  enumDesc(file_atelier_v1_image, 10);
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { AspectRatio, Background, Cost, Dimensions, Image, Moderation, OutputFormat, Quality, Resolution, ResolvedParameters, ResponseFormat, Size, Style, Usage, Warning } from "./image_pb.ts";
+import type { AspectRatio, Background, Cost, CostEstimate, Dimensions, Image, Moderation, OutputFormat, Quality, Resolution, ResolvedParameters, ResponseFormat, Size, Style, Usage, Warning } from "./image_pb.ts";
 import { file_atelier_v1_image } from "./image_pb.ts";
 import type { Model } from "./model_pb.ts";
 import { file_atelier_v1_model } from "./model_pb.ts";
@@ -17,7 +17,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/image_service.proto.
  */
 export const file_atelier_v1_image_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEigwgKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAhCGwoObW9kZWxfc2VsZWN0b3ISCYq1GAVtb2RlbEIZCg1zaXplX3NlbGVjdG9yEgiKtRgEc2l6ZUIECgJfbkIVChNfb3V0cHV0X2NvbXByZXNzaW9uQgcKBV9zZWVkIssCChZHZW5lcmF0ZUltYWdlc1Jlc3BvbnNlEg8KB2NyZWF0ZWQYASABKAMSIQoGaW1hZ2VzGAIgAygLMhEuYXRlbGllci52MS5JbWFnZRIgCgV1c2FnZRgDIAEoCzIRLmF0ZWxpZXIudjEuVXNhZ2USMAoIcmVzb2x2ZWQYBCABKAsyHi5hdGVsaWVyLnYxLlJlc29sdmVkUGFyYW1ldGVycxIlCgh3YXJuaW5ncxgFIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZxIQCghwcm92aWRlchgGIAEoCRINCgVtb2RlbBgHIAEoCRIeCgRjb3N0GAggASgLMhAuYXRlbGllci52MS5Db3N0Eg8KB3Rhc2tfaWQYCSABKAkSMAoPcHJvdmlkZXJfZmllbGRzGAogASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdDJnCgxJbWFnZVNlcnZpY2USVwoOR2VuZXJhdGVJbWFnZXMSIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdBoiLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXNwb25zZWIGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEivAgKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAgSJAoOcGFydGlhbF9pbWFnZXMYFyABKA1CB7pIBCoCGANIBYgBAUIbCg5tb2RlbF9zZWxlY3RvchIJirUYBW1vZGVsQhkKDXNpemVfc2VsZWN0b3ISCIq1GARzaXplQgQKAl9uQhUKE19vdXRwdXRfY29tcHJlc3Npb25CBwoFX3NlZWRCEQoPX3BhcnRpYWxfaW1hZ2VzIlkKG1N0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKGAgocU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIuCghhY2NlcHRlZBgBIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtQWNjZXB0ZWRIABIuCghwcm9ncmVzcxgCIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtUHJvZ3Jlc3NIABInCgVjaHVuaxgDIAEoCzIWLmF0ZWxpZXIudjEuSW1hZ2VDaHVua0gAEiIKBWltYWdlGAQgASgLMhEuYXRlbGllci52MS5JbWFnZUgAEjAKCWNvbXBsZXRlZBgFIAEoCzIbLmF0ZWxpZXIudjEuU3RyZWFtQ29tcGxldGVkSABCBwoFZXZlbnQiaQoOU3RyZWFtQWNjZXB0ZWQSDwoHdGFza19pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyIiCg5TdHJlYW1Qcm9ncmVzcxIQCghmcmFjdGlvbhgBIAEoASJlCgpJbWFnZUNodW5rEg0KBWluZGV4GAEgASgNEhoKDXByZXZpZXdfaW5kZXgYAiABKA1IAIgBARIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAhCEAoOX3ByZXZpZXdfaW5kZXgi7wEKD1N0cmVhbUNvbXBsZXRlZBIPCgdjcmVhdGVkGAEgASgDEiAKBXVzYWdlGAIgASgLMhEuYXRlbGllci52MS5Vc2FnZRIwCghyZXNvbHZlZBgDIAEoCzIeLmF0ZWxpZXIudjEuUmVzb2x2ZWRQYXJhbWV0ZXJzEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nEh4KBGNvc3QYBSABKAsyEC5hdGVsaWVyLnYxLkNvc3QSMAoPcHJvdmlkZXJfZmllbGRzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLLAgoWR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIPCgdjcmVhdGVkGAEgASgDEiEKBmltYWdlcxgCIAMoCzIRLmF0ZWxpZXIudjEuSW1hZ2USIAoFdXNhZ2UYAyABKAsyES5hdGVsaWVyLnYxLlVzYWdlEjAKCHJlc29sdmVkGAQgASgLMh4uYXRlbGllci52MS5SZXNvbHZlZFBhcmFtZXRlcnMSJQoId2FybmluZ3MYBSADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSHgoEY29zdBgIIAEoCzIQLmF0ZWxpZXIudjEuQ29zdBIPCgd0YXNrX2lkGAkgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiUQoTRXN0aW1hdGVDb3N0UmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKKAQoURXN0aW1hdGVDb3N0UmVzcG9uc2USKgoIZXN0aW1hdGUYASABKAsyGC5hdGVsaWVyLnYxLkNvc3RFc3RpbWF0ZRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZzKsAgoMSW1hZ2VTZXJ2aWNlElcKDkdlbmVyYXRlSW1hZ2VzEiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3QaIi5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVzcG9uc2USawoUU3RyZWFtR2VuZXJhdGVJbWFnZXMSJy5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBooLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZTABElYKDEVzdGltYXRlQ29zdBIfLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVxdWVzdBogLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * Asks for images.
@@ -200,6 +200,14 @@ export type GenerateImagesRequest = Message<"atelier.v1.GenerateImagesRequest"> 
    * @generated from field: bool strict = 22;
    */
   strict: boolean;
+
+  /**
+   * How many partial images to send while an image is being made, 0 to 3. Unset means 0. Only streaming calls can send them. Providers may
+   * bill each one: gpt-image models add 100 output tokens.
+   *
+   * @generated from field: optional uint32 partial_images = 23;
+   */
+  partialImages?: number | undefined;
 };
 
 /**
@@ -208,6 +216,249 @@ export type GenerateImagesRequest = Message<"atelier.v1.GenerateImagesRequest"> 
  */
 export const GenerateImagesRequestSchema: GenMessage<GenerateImagesRequest> = /*@__PURE__*/
   messageDesc(file_atelier_v1_image_service, 0);
+
+/**
+ * Asks for images, streamed.
+ *
+ * @generated from message atelier.v1.StreamGenerateImagesRequest
+ */
+export type StreamGenerateImagesRequest = Message<"atelier.v1.StreamGenerateImagesRequest"> & {
+  /**
+   * What to make. Required.
+   *
+   * @generated from field: atelier.v1.GenerateImagesRequest request = 1;
+   */
+  request?: GenerateImagesRequest | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.StreamGenerateImagesRequest.
+ * Use `create(StreamGenerateImagesRequestSchema)` to create a new message.
+ */
+export const StreamGenerateImagesRequestSchema: GenMessage<StreamGenerateImagesRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 1);
+
+/**
+ * One thing that happened.
+ *
+ * @generated from message atelier.v1.StreamGenerateImagesResponse
+ */
+export type StreamGenerateImagesResponse = Message<"atelier.v1.StreamGenerateImagesResponse"> & {
+  /**
+   * What happened.
+   *
+   * @generated from oneof atelier.v1.StreamGenerateImagesResponse.event
+   */
+  event: {
+    /**
+     * The request is on its way. Always the first event.
+     *
+     * @generated from field: atelier.v1.StreamAccepted accepted = 1;
+     */
+    value: StreamAccepted;
+    case: "accepted";
+  } | {
+    /**
+     * How far the provider is.
+     *
+     * @generated from field: atelier.v1.StreamProgress progress = 2;
+     */
+    value: StreamProgress;
+    case: "progress";
+  } | {
+    /**
+     * A part of an image's or a partial image's file.
+     *
+     * @generated from field: atelier.v1.ImageChunk chunk = 3;
+     */
+    value: ImageChunk;
+    case: "chunk";
+  } | {
+    /**
+     * An image, or the reason why it is missing. Its bytes, if it has any, came before in chunks.
+     *
+     * @generated from field: atelier.v1.Image image = 4;
+     */
+    value: Image;
+    case: "image";
+  } | {
+    /**
+     * All images are there. Always the last event.
+     *
+     * @generated from field: atelier.v1.StreamCompleted completed = 5;
+     */
+    value: StreamCompleted;
+    case: "completed";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message atelier.v1.StreamGenerateImagesResponse.
+ * Use `create(StreamGenerateImagesResponseSchema)` to create a new message.
+ */
+export const StreamGenerateImagesResponseSchema: GenMessage<StreamGenerateImagesResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 2);
+
+/**
+ * The request is on its way.
+ *
+ * @generated from message atelier.v1.StreamAccepted
+ */
+export type StreamAccepted = Message<"atelier.v1.StreamAccepted"> & {
+  /**
+   * Id under which the result can be fetched again; empty while the server keeps no tasks.
+   *
+   * @generated from field: string task_id = 1;
+   */
+  taskId: string;
+
+  /**
+   * Name of the provider that serves the request.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * Name of the model that serves the request, as the catalog spells it.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * Parameters that are already known to be ignored, clamped, converted or emulated.
+   *
+   * @generated from field: repeated atelier.v1.Warning warnings = 4;
+   */
+  warnings: Warning[];
+};
+
+/**
+ * Describes the message atelier.v1.StreamAccepted.
+ * Use `create(StreamAcceptedSchema)` to create a new message.
+ */
+export const StreamAcceptedSchema: GenMessage<StreamAccepted> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 3);
+
+/**
+ * How far the provider is.
+ *
+ * @generated from message atelier.v1.StreamProgress
+ */
+export type StreamProgress = Message<"atelier.v1.StreamProgress"> & {
+  /**
+   * Part of the work that is done, 0 to 1.
+   *
+   * @generated from field: double fraction = 1;
+   */
+  fraction: number;
+};
+
+/**
+ * Describes the message atelier.v1.StreamProgress.
+ * Use `create(StreamProgressSchema)` to create a new message.
+ */
+export const StreamProgressSchema: GenMessage<StreamProgress> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 4);
+
+/**
+ * A part of a file.
+ *
+ * @generated from message atelier.v1.ImageChunk
+ */
+export type ImageChunk = Message<"atelier.v1.ImageChunk"> & {
+  /**
+   * Place of the image among those that were asked for, from 0.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * Which partial image this is a part of, from 0. Unset: the image itself.
+   *
+   * @generated from field: optional uint32 preview_index = 2;
+   */
+  previewIndex?: number | undefined;
+
+  /**
+   * The next bytes of the file, at most 1 MiB.
+   *
+   * @generated from field: bytes data = 3;
+   */
+  data: Uint8Array;
+
+  /**
+   * Whether these are the file's last bytes.
+   *
+   * @generated from field: bool last = 4;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message atelier.v1.ImageChunk.
+ * Use `create(ImageChunkSchema)` to create a new message.
+ */
+export const ImageChunkSchema: GenMessage<ImageChunk> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 5);
+
+/**
+ * All images are there.
+ *
+ * @generated from message atelier.v1.StreamCompleted
+ */
+export type StreamCompleted = Message<"atelier.v1.StreamCompleted"> & {
+  /**
+   * Unix seconds at which the request was completed.
+   *
+   * @generated from field: int64 created = 1;
+   */
+  created: bigint;
+
+  /**
+   * What the provider counted; unset where it counts nothing.
+   *
+   * @generated from field: atelier.v1.Usage usage = 2;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * What was actually made, where "auto" or nothing was asked for.
+   *
+   * @generated from field: atelier.v1.ResolvedParameters resolved = 3;
+   */
+  resolved?: ResolvedParameters | undefined;
+
+  /**
+   * Parameters that turned out to be ignored, clamped, converted or emulated, beyond those in `accepted`.
+   *
+   * @generated from field: repeated atelier.v1.Warning warnings = 4;
+   */
+  warnings: Warning[];
+
+  /**
+   * What it cost; unset where the price is not known.
+   *
+   * @generated from field: atelier.v1.Cost cost = 5;
+   */
+  cost?: Cost | undefined;
+
+  /**
+   * Fields of the provider's answer that this schema does not name.
+   *
+   * @generated from field: google.protobuf.Struct provider_fields = 6;
+   */
+  providerFields?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.StreamCompleted.
+ * Use `create(StreamCompletedSchema)` to create a new message.
+ */
+export const StreamCompletedSchema: GenMessage<StreamCompleted> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 6);
 
 /**
  * The images that were made.
@@ -291,7 +542,70 @@ export type GenerateImagesResponse = Message<"atelier.v1.GenerateImagesResponse"
  * Use `create(GenerateImagesResponseSchema)` to create a new message.
  */
 export const GenerateImagesResponseSchema: GenMessage<GenerateImagesResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image_service, 1);
+  messageDesc(file_atelier_v1_image_service, 7);
+
+/**
+ * Asks what a request would cost.
+ *
+ * @generated from message atelier.v1.EstimateCostRequest
+ */
+export type EstimateCostRequest = Message<"atelier.v1.EstimateCostRequest"> & {
+  /**
+   * The request. Required.
+   *
+   * @generated from field: atelier.v1.GenerateImagesRequest request = 1;
+   */
+  request?: GenerateImagesRequest | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.EstimateCostRequest.
+ * Use `create(EstimateCostRequestSchema)` to create a new message.
+ */
+export const EstimateCostRequestSchema: GenMessage<EstimateCostRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 8);
+
+/**
+ * What a request would cost.
+ *
+ * @generated from message atelier.v1.EstimateCostResponse
+ */
+export type EstimateCostResponse = Message<"atelier.v1.EstimateCostResponse"> & {
+  /**
+   * The cost.
+   *
+   * @generated from field: atelier.v1.CostEstimate estimate = 1;
+   */
+  estimate?: CostEstimate | undefined;
+
+  /**
+   * Name of the provider that would serve the request.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * Name of the model that would serve the request, as the catalog spells it.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * Every parameter that would be ignored, clamped, converted or emulated.
+   *
+   * @generated from field: repeated atelier.v1.Warning warnings = 4;
+   */
+  warnings: Warning[];
+};
+
+/**
+ * Describes the message atelier.v1.EstimateCostResponse.
+ * Use `create(EstimateCostResponseSchema)` to create a new message.
+ */
+export const EstimateCostResponseSchema: GenMessage<EstimateCostResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 9);
 
 /**
  * Makes images.
@@ -312,6 +626,32 @@ export const ImageService: GenService<{
     methodKind: "unary";
     input: typeof GenerateImagesRequestSchema;
     output: typeof GenerateImagesResponseSchema;
+  },
+  /**
+   * Generates images and tells how it goes: who serves the request, progress and partial images, each image in chunks, and the end.
+   *
+   * REST: POST /v1/images/generations with `stream: true`.
+   * Images of any size come as bytes, unless `response_format` asks for links. A failure ends the stream with an error status.
+   *
+   * @generated from rpc atelier.v1.ImageService.StreamGenerateImages
+   */
+  streamGenerateImages: {
+    methodKind: "server_streaming";
+    input: typeof StreamGenerateImagesRequestSchema;
+    output: typeof StreamGenerateImagesResponseSchema;
+  },
+  /**
+   * Tells what a request would cost and who would serve it. Nothing is sent to any provider; what GenerateImages would refuse is refused
+   * here with the same error.
+   *
+   * REST: POST /v1/images/estimate, with the body of POST /v1/images/generations.
+   *
+   * @generated from rpc atelier.v1.ImageService.EstimateCost
+   */
+  estimateCost: {
+    methodKind: "unary";
+    input: typeof EstimateCostRequestSchema;
+    output: typeof EstimateCostResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_atelier_v1_image_service, 0);

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/model.proto.
  */
 export const file_atelier_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("ChZhdGVsaWVyL3YxL21vZGVsLnByb3RvEgphdGVsaWVyLnYxIqECCglNb2RlbEluZm8SCgoCaWQYASABKAkSIAoFbW9kZWwYAiABKA4yES5hdGVsaWVyLnYxLk1vZGVsEhAKCHByb3ZpZGVyGAMgASgJEhYKDnVwc3RyZWFtX21vZGVsGAQgASgJEg8KB2NyZWF0ZWQYBSABKAMSEAoIb3duZWRfYnkYBiABKAkSJwoGc3RhdHVzGAcgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxIVCg1zaHV0ZG93bl9kYXRlGAggASgJEhMKC3JlcGxhY2VtZW50GAkgASgJEg8KB2FsaWFzZXMYCiADKAkSMwoMY2FwYWJpbGl0aWVzGAsgASgLMh0uYXRlbGllci52MS5Nb2RlbENhcGFiaWxpdGllcyLkBAoRTW9kZWxDYXBhYmlsaXRpZXMSIgoEc2l6ZRgBIAEoCzIULmF0ZWxpZXIudjEuU2l6ZVJ1bGUSJgoJcXVhbGl0aWVzGAIgAygOMhMuYXRlbGllci52MS5RdWFsaXR5EiEKBnN0eWxlcxgDIAMoDjIRLmF0ZWxpZXIudjEuU3R5bGUSKwoLYmFja2dyb3VuZHMYBCADKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmQSMAoOb3V0cHV0X2Zvcm1hdHMYBSADKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdBIaChJvdXRwdXRfY29tcHJlc3Npb24YBiABKAgSGwoTbWF4X2ltYWdlc19wZXJfY2FsbBgHIAEoDRIZChFtYXhfcHJvbXB0X2xlbmd0aBgIIAEoDRIMCgRzZWVkGAkgASgIEhcKD25lZ2F0aXZlX3Byb21wdBgKIAEoCBIrCgttb2RlcmF0aW9ucxgLIAMoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbhIWCg5yZXZpc2VkX3Byb21wdBgMIAEoCBIvCg1kZWxpdmVyeV9mb3JtGA0gASgOMhguYXRlbGllci52MS5EZWxpdmVyeUZvcm0SHAoUdXJsX2xpZmV0aW1lX3NlY29uZHMYDiABKA0SFwoPdGltZW91dF9zZWNvbmRzGA8gASgNEhgKEG1heF9pbnB1dF9pbWFnZXMYECABKA0SDAoEbWFzaxgRIAEoCBIRCglzdHJlYW1pbmcYEiABKAgSHgoWbWF4X2ltYWdlc19wZXJfcmVxdWVzdBgTIAEoDSKPAQoIU2l6ZVJ1bGUSJAoEbGlzdBgBIAEoCzIULmF0ZWxpZXIudjEuU2l6ZUxpc3RIABImCgVyYW5nZRgCIAEoCzIVLmF0ZWxpZXIudjEuU2l6ZVJhbmdlSAASLQoLcmF0aW9fdGllcnMYAyABKAsyFi5hdGVsaWVyLnYxLlJhdGlvVGllcnNIAEIGCgRydWxlIj8KCFNpemVMaXN0EiUKBXNpemVzGAEgAygLMhYuYXRlbGllci52MS5EaW1lbnNpb25zEgwKBGF1dG8YAiABKAgitAEKCVNpemVSYW5nZRIMCgRzdGVwGAEgASgNEhAKCG1pbl9lZGdlGAIgASgNEhAKCG1heF9lZGdlGAMgASgNEhIKCm1pbl9waXhlbHMYBCABKAQSEgoKbWF4X3BpeGVscxgFIAEoBBIRCgltYXhfcmF0aW8YBiABKAESDAoEYXV0bxgHIAEoCBIsCgxkZWZhdWx0X3NpemUYCCABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMiagoKUmF0aW9UaWVycxInCgZyYXRpb3MYASADKAsyFy5hdGVsaWVyLnYxLkFzcGVjdFJhdGlvEiUKBXRpZXJzGAIgAygOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uEgwKBGF1dG8YAyABKAgqpAYKBU1vZGVsEhUKEU1PREVMX1VOU1BFQ0lGSUVEEAASIAoOTU9ERUxfREFMTF9FXzIQARoMirUYCGRhbGwtZS0yEiAKDk1PREVMX0RBTExfRV8zEAIaDIq1GAhkYWxsLWUtMxImChFNT0RFTF9HUFRfSU1BR0VfMRADGg+KtRgLZ3B0LWltYWdlLTESMAoWTU9ERUxfR1BUX0lNQUdFXzFfTUlOSRAEGhSKtRgQZ3B0LWltYWdlLTEtbWluaRIqChNNT0RFTF9HUFRfSU1BR0VfMV81EAUaEYq1GA1ncHQtaW1hZ2UtMS41EiYKEU1PREVMX0dQVF9JTUFHRV8yEAYaD4q1GAtncHQtaW1hZ2UtMhI8ChxNT0RFTF9HUFRfSU1BR0VfMl81X1NVTkJVUlNUEAcaGoq1GBZncHQtaW1hZ2UtMi41LXN1bmJ1cnN0EjYKGU1PREVMX0dQVF9JTUFHRV8yXzVfRkxBUkUQCBoXirUYE2dwdC1pbWFnZS0yLjUtZmxhcmUSPAocTU9ERUxfR1BUX0lNQUdFXzJfNl9TVU5CVVJTVBAJGhqKtRgWZ3B0LWltYWdlLTIuNi1zdW5idXJzdBI2ChlNT0RFTF9HUFRfSU1BR0VfMl82X0ZMQVJFEAoaF4q1GBNncHQtaW1hZ2UtMi42LWZsYXJlEjgKGk1PREVMX0NIQVRHUFRfSU1BR0VfTEFURVNUEAsaGIq1GBRjaGF0Z3B0LWltYWdlLWxhdGVzdBImChFNT0RFTF9OQU5PX0JBTkFOQRAMGg+KtRgLbmFuby1iYW5hbmESKgoTTU9ERUxfTkFOT19CQU5BTkFfMhANGhGKtRgNbmFuby1iYW5hbmEtMhIuChVNT0RFTF9OQU5PX0JBTkFOQV9QUk8QDhoTirUYD25hbm8tYmFuYW5hLXBybxJKCiNNT0RFTF9TVEFCTEVfRElGRlVTSU9OX1hMXzEwMjRfVjFfMBAPGiGKtRgdc3RhYmxlLWRpZmZ1c2lvbi14bC0xMDI0LXYxLTASHAoMTU9ERUxfU0tFVENIEBAaCoq1GAZza2V0Y2gqxwEKC01vZGVsU3RhdHVzEhwKGE1PREVMX1NUQVRVU19VTlNQRUNJRklFRBAAEh8KEU1PREVMX1NUQVRVU19MSVZFEAEaCIq1GARsaXZlEiUKFE1PREVMX1NUQVRVU19QUkVWSUVXEAIaC4q1GAdwcmV2aWV3EisKF01PREVMX1NUQVRVU19ERVBSRUNBVEVEEAMaDoq1GApkZXByZWNhdGVkEiUKFE1PREVMX1NUQVRVU19SRVRJUkVEEAQaC4q1GAdyZXRpcmVkKsEBCgxEZWxpdmVyeUZvcm0SHQoZREVMSVZFUllfRk9STV9VTlNQRUNJRklFRBAAEiQKFERFTElWRVJZX0ZPUk1fQkFTRTY0EAEaCoq1GAZiYXNlNjQSHgoRREVMSVZFUllfRk9STV9VUkwQAhoHirUYA3VybBIoChZERUxJVkVSWV9GT1JNX0FTX0FTS0VEEAMaDIq1GAhhc19hc2tlZBIiChNERUxJVkVSWV9GT1JNX0JZVEVTEAQaCYq1GAVieXRlc2IGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_options]);
+  fileDesc("ChZhdGVsaWVyL3YxL21vZGVsLnByb3RvEgphdGVsaWVyLnYxIqECCglNb2RlbEluZm8SCgoCaWQYASABKAkSIAoFbW9kZWwYAiABKA4yES5hdGVsaWVyLnYxLk1vZGVsEhAKCHByb3ZpZGVyGAMgASgJEhYKDnVwc3RyZWFtX21vZGVsGAQgASgJEg8KB2NyZWF0ZWQYBSABKAMSEAoIb3duZWRfYnkYBiABKAkSJwoGc3RhdHVzGAcgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxIVCg1zaHV0ZG93bl9kYXRlGAggASgJEhMKC3JlcGxhY2VtZW50GAkgASgJEg8KB2FsaWFzZXMYCiADKAkSMwoMY2FwYWJpbGl0aWVzGAsgASgLMh0uYXRlbGllci52MS5Nb2RlbENhcGFiaWxpdGllcyLkBAoRTW9kZWxDYXBhYmlsaXRpZXMSIgoEc2l6ZRgBIAEoCzIULmF0ZWxpZXIudjEuU2l6ZVJ1bGUSJgoJcXVhbGl0aWVzGAIgAygOMhMuYXRlbGllci52MS5RdWFsaXR5EiEKBnN0eWxlcxgDIAMoDjIRLmF0ZWxpZXIudjEuU3R5bGUSKwoLYmFja2dyb3VuZHMYBCADKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmQSMAoOb3V0cHV0X2Zvcm1hdHMYBSADKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdBIaChJvdXRwdXRfY29tcHJlc3Npb24YBiABKAgSGwoTbWF4X2ltYWdlc19wZXJfY2FsbBgHIAEoDRIZChFtYXhfcHJvbXB0X2xlbmd0aBgIIAEoDRIMCgRzZWVkGAkgASgIEhcKD25lZ2F0aXZlX3Byb21wdBgKIAEoCBIrCgttb2RlcmF0aW9ucxgLIAMoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbhIWCg5yZXZpc2VkX3Byb21wdBgMIAEoCBIvCg1kZWxpdmVyeV9mb3JtGA0gASgOMhguYXRlbGllci52MS5EZWxpdmVyeUZvcm0SHAoUdXJsX2xpZmV0aW1lX3NlY29uZHMYDiABKA0SFwoPdGltZW91dF9zZWNvbmRzGA8gASgNEhgKEG1heF9pbnB1dF9pbWFnZXMYECABKA0SDAoEbWFzaxgRIAEoCBIRCglzdHJlYW1pbmcYEiABKAgSHgoWbWF4X2ltYWdlc19wZXJfcmVxdWVzdBgTIAEoDSKPAQoIU2l6ZVJ1bGUSJAoEbGlzdBgBIAEoCzIULmF0ZWxpZXIudjEuU2l6ZUxpc3RIABImCgVyYW5nZRgCIAEoCzIVLmF0ZWxpZXIudjEuU2l6ZVJhbmdlSAASLQoLcmF0aW9fdGllcnMYAyABKAsyFi5hdGVsaWVyLnYxLlJhdGlvVGllcnNIAEIGCgRydWxlIj8KCFNpemVMaXN0EiUKBXNpemVzGAEgAygLMhYuYXRlbGllci52MS5EaW1lbnNpb25zEgwKBGF1dG8YAiABKAgihQIKCVNpemVSYW5nZRIMCgRzdGVwGAEgASgNEhAKCG1pbl9lZGdlGAIgASgNEhAKCG1heF9lZGdlGAMgASgNEhIKCm1pbl9waXhlbHMYBCABKAQSEgoKbWF4X3BpeGVscxgFIAEoBBIRCgltYXhfcmF0aW8YBiABKAESDAoEYXV0bxgHIAEoCBIsCgxkZWZhdWx0X3NpemUYCCABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJwoHcHJlc2V0cxgJIAMoCzIWLmF0ZWxpZXIudjEuU2l6ZVByZXNldBImCgdhbGlhc2VzGAogAygLMhUuYXRlbGllci52MS5TaXplQWxpYXMigAEKClNpemVQcmVzZXQSJgoFcmF0aW8YASABKAsyFy5hdGVsaWVyLnYxLkFzcGVjdFJhdGlvEiQKBHRpZXIYAiABKA4yFi5hdGVsaWVyLnYxLlJlc29sdXRpb24SJAoEc2l6ZRgDIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9ucyJaCglTaXplQWxpYXMSJAoEc2l6ZRgBIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9ucxInCgdiZWNvbWVzGAIgASgLMhYuYXRlbGllci52MS5EaW1lbnNpb25zImoKClJhdGlvVGllcnMSJwoGcmF0aW9zGAEgAygLMhcuYXRlbGllci52MS5Bc3BlY3RSYXRpbxIlCgV0aWVycxgCIAMoDjIWLmF0ZWxpZXIudjEuUmVzb2x1dGlvbhIMCgRhdXRvGAMgASgIKqQGCgVNb2RlbBIVChFNT0RFTF9VTlNQRUNJRklFRBAAEiAKDk1PREVMX0RBTExfRV8yEAEaDIq1GAhkYWxsLWUtMhIgCg5NT0RFTF9EQUxMX0VfMxACGgyKtRgIZGFsbC1lLTMSJgoRTU9ERUxfR1BUX0lNQUdFXzEQAxoPirUYC2dwdC1pbWFnZS0xEjAKFk1PREVMX0dQVF9JTUFHRV8xX01JTkkQBBoUirUYEGdwdC1pbWFnZS0xLW1pbmkSKgoTTU9ERUxfR1BUX0lNQUdFXzFfNRAFGhGKtRgNZ3B0LWltYWdlLTEuNRImChFNT0RFTF9HUFRfSU1BR0VfMhAGGg+KtRgLZ3B0LWltYWdlLTISPAocTU9ERUxfR1BUX0lNQUdFXzJfNV9TVU5CVVJTVBAHGhqKtRgWZ3B0LWltYWdlLTIuNS1zdW5idXJzdBI2ChlNT0RFTF9HUFRfSU1BR0VfMl81X0ZMQVJFEAgaF4q1GBNncHQtaW1hZ2UtMi41LWZsYXJlEjwKHE1PREVMX0dQVF9JTUFHRV8yXzZfU1VOQlVSU1QQCRoairUYFmdwdC1pbWFnZS0yLjYtc3VuYnVyc3QSNgoZTU9ERUxfR1BUX0lNQUdFXzJfNl9GTEFSRRAKGheKtRgTZ3B0LWltYWdlLTIuNi1mbGFyZRI4ChpNT0RFTF9DSEFUR1BUX0lNQUdFX0xBVEVTVBALGhiKtRgUY2hhdGdwdC1pbWFnZS1sYXRlc3QSJgoRTU9ERUxfTkFOT19CQU5BTkEQDBoPirUYC25hbm8tYmFuYW5hEioKE01PREVMX05BTk9fQkFOQU5BXzIQDRoRirUYDW5hbm8tYmFuYW5hLTISLgoVTU9ERUxfTkFOT19CQU5BTkFfUFJPEA4aE4q1GA9uYW5vLWJhbmFuYS1wcm8SSgojTU9ERUxfU1RBQkxFX0RJRkZVU0lPTl9YTF8xMDI0X1YxXzAQDxohirUYHXN0YWJsZS1kaWZmdXNpb24teGwtMTAyNC12MS0wEhwKDE1PREVMX1NLRVRDSBAQGgqKtRgGc2tldGNoKscBCgtNb2RlbFN0YXR1cxIcChhNT0RFTF9TVEFUVVNfVU5TUEVDSUZJRUQQABIfChFNT0RFTF9TVEFUVVNfTElWRRABGgiKtRgEbGl2ZRIlChRNT0RFTF9TVEFUVVNfUFJFVklFVxACGguKtRgHcHJldmlldxIrChdNT0RFTF9TVEFUVVNfREVQUkVDQVRFRBADGg6KtRgKZGVwcmVjYXRlZBIlChRNT0RFTF9TVEFUVVNfUkVUSVJFRBAEGguKtRgHcmV0aXJlZCrBAQoMRGVsaXZlcnlGb3JtEh0KGURFTElWRVJZX0ZPUk1fVU5TUEVDSUZJRUQQABIkChRERUxJVkVSWV9GT1JNX0JBU0U2NBABGgqKtRgGYmFzZTY0Eh4KEURFTElWRVJZX0ZPUk1fVVJMEAIaB4q1GAN1cmwSKAoWREVMSVZFUllfRk9STV9BU19BU0tFRBADGgyKtRgIYXNfYXNrZWQSIgoTREVMSVZFUllfRk9STV9CWVRFUxAEGgmKtRgFYnl0ZXNiBnByb3RvMw", [file_atelier_v1_image, file_atelier_v1_options]);
 
 /**
  * A model that the caller can use, and what it can do.
@@ -387,6 +387,21 @@ export type SizeRange = Message<"atelier.v1.SizeRange"> & {
    * @generated from field: atelier.v1.Dimensions default_size = 8;
    */
   defaultSize?: Dimensions | undefined;
+
+  /**
+   * Sizes that stand for an aspect ratio at a resolution tier; the tier of the first one is the default. Any other combination is made
+   * of the ratio's nearest size with about as many pixels as the tier has.
+   *
+   * @generated from field: repeated atelier.v1.SizePreset presets = 9;
+   */
+  presets: SizePreset[];
+
+  /**
+   * Further sizes that are accepted, each for another one that is made in its place.
+   *
+   * @generated from field: repeated atelier.v1.SizeAlias aliases = 10;
+   */
+  aliases: SizeAlias[];
 };
 
 /**
@@ -395,6 +410,69 @@ export type SizeRange = Message<"atelier.v1.SizeRange"> & {
  */
 export const SizeRangeSchema: GenMessage<SizeRange> = /*@__PURE__*/
   messageDesc(file_atelier_v1_model, 4);
+
+/**
+ * The size that stands for an aspect ratio at a resolution tier.
+ *
+ * @generated from message atelier.v1.SizePreset
+ */
+export type SizePreset = Message<"atelier.v1.SizePreset"> & {
+  /**
+   * The ratio as it is asked for; the size may be near it.
+   *
+   * @generated from field: atelier.v1.AspectRatio ratio = 1;
+   */
+  ratio?: AspectRatio | undefined;
+
+  /**
+   * The tier.
+   *
+   * @generated from field: atelier.v1.Resolution tier = 2;
+   */
+  tier: Resolution;
+
+  /**
+   * The size.
+   *
+   * @generated from field: atelier.v1.Dimensions size = 3;
+   */
+  size?: Dimensions | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.SizePreset.
+ * Use `create(SizePresetSchema)` to create a new message.
+ */
+export const SizePresetSchema: GenMessage<SizePreset> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_model, 5);
+
+/**
+ * A size that is accepted and made as another one.
+ *
+ * @generated from message atelier.v1.SizeAlias
+ */
+export type SizeAlias = Message<"atelier.v1.SizeAlias"> & {
+  /**
+   * The size as it is asked for.
+   *
+   * @generated from field: atelier.v1.Dimensions size = 1;
+   */
+  size?: Dimensions | undefined;
+
+  /**
+   * The size that is made.
+   *
+   * @generated from field: atelier.v1.Dimensions becomes = 2;
+   */
+  becomes?: Dimensions | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.SizeAlias.
+ * Use `create(SizeAliasSchema)` to create a new message.
+ */
+export const SizeAliasSchema: GenMessage<SizeAlias> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_model, 6);
 
 /**
  * Aspect ratios, each at one of several resolution tiers.
@@ -429,7 +507,7 @@ export type RatioTiers = Message<"atelier.v1.RatioTiers"> & {
  * Use `create(RatioTiersSchema)` to create a new message.
  */
 export const RatioTiersSchema: GenMessage<RatioTiers> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_model, 5);
+  messageDesc(file_atelier_v1_model, 7);
 
 /**
  * Image models that have a name in the contract. Any other model is called by name (`model_name`).

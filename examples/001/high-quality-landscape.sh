@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Seed 001, high quality landscape.
+# Needs ATELIER_API_KEY; ATELIER_URL where the server is not on this machine.
+curl -sS --fail-with-body -X POST "${ATELIER_URL:-http://127.0.0.1:8080}/v1/images/generations" \
+  -H "Content-Type: application/json" \
+  -H "Authorization: Bearer $ATELIER_API_KEY" \
+  -d '{
+    "model": "dall-e-3",
+    "prompt": "A futuristic cyberpunk cityscape at night with neon lights reflecting off rain-slicked streets",
+    "quality": "hd",
+    "size": "1792x1024",
+    "style": "vivid"
+  }'

@@ -1,0 +1,103 @@
+import { create } from '@bufbuild/protobuf'
+import type { Pricing } from '../../gen/atelier/v1/catalog_pb.ts'
+import {
+  type CostEstimate,
+  CostEstimateSchema,
+  type CostLine,
+  PriceUnit,
+  QualitySchema,
+  ResolutionSchema
+} from '../../gen/atelier/v1/image_pb.ts'
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { ModelCapabilities } from '../../gen/atelier/v1/model_pb.ts'
+import { wireName } from '../contract/wire-names.ts'
+import type { Work } from '../providers/provider.ts'
+import type { Candidate } from '../routing/models.ts'
+import { imageChoices } from './image-choices.ts'
+import { costOf, findPrice, type ImageTraits, priceImage, sumOf } from './price.ts'
+
+/** What is asked of a provider. */
+export interface Order {
+  /** The serving model, as the catalog spells it. */
+  model: string
+  capabilities: ModelCapabilities | undefined
+  /** Undefined where the catalog has no prices for the model. */
+  pricing: Pricing | undefined
+  /** In the serving model's terms. */
+  request: GenerateImagesRequest
+  /** Images. */
+  n: number
+}
+
+/** What a call, or a whole request, asks of the model that serves it. */
+export function orderOf({ model, pricing, info }: Candidate, { request, n }: Work): Order {
+  return { model, pricing, capabilities: info.capabilities, request, n }
+}
+
+/**
+ * What an order will cost at the catalog's prices. Where the model chooses the size or the quality it is the price of the dearest choice,
+ * and where one of the choices has no known price, the whole cost is not known.
+ */
+export function estimateCost(order: Order): CostEstimate {
+  const { pricing, n } = order
+  if (!pricing) return unknown(`no price is known for ${order.model}`)
+  const choices = imageChoices(order.request, order.capabilities)
+  const priced: { traits: ImageTraits; line: CostLine }[] = []
+  for (const traits of choices) {
+    const price = priceImage(pricing.lines, pricing.outputTokens, traits)
+    if (!price) return unknown(unpriced(order.model, traits, choices.length > 1))
+    const description = `${price.line.unit === PriceUnit.IMAGE_OUTPUT_TOKEN ? 'image output' : 'images'}${spell(traits)}`
+    priced.push({ traits, line: costOf(price.line, price.quantity * n, description) })
+  }
+  const dearest = priced.reduce((most, next) => (next.line.micros > most.line.micros ? next : most))
+  const lines = [dearest.line, ...partialImages(order, pricing, dearest.traits), ...textInput(order, pricing), ...calls(order, pricing)]
+  return create(CostEstimateSchema, {
+    lines,
+    totalMicros: sumOf(lines),
+    upperBound: priced.some(({ line }) => line.micros < dearest.line.micros)
+  })
+}
+
+function unknown(unknownReason: string): CostEstimate {
+  return create(CostEstimateSchema, { unknownReason })
+}
+
+function unpriced(model: string, traits: ImageTraits, chosen: boolean): string {
+  const image = `an image of ${model}${spell(traits)}`
+  return chosen
+    ? `the model chooses, and neither a price nor a count of tokens is published for ${image}`
+    : `neither a price nor a count of tokens is published for ${image}`
+}
+
+function spell({ quality, size, tier }: ImageTraits): string {
+  const words = [wireName(QualitySchema, quality), size && `${size.width}x${size.height}`, wireName(ResolutionSchema, tier)]
+  return words
+    .filter((word) => word !== undefined)
+    .map((word) => `, ${word}`)
+    .join('')
+}
+
+function partialImages({ request, n }: Order, { lines, outputTokens }: Pricing, traits: ImageTraits): CostLine[] {
+  const price = findPrice(lines, PriceUnit.IMAGE_OUTPUT_TOKEN, traits)
+  const tokens = (outputTokens?.perPartialImage ?? 0) * (request.partialImages ?? 0) * n
+  return price && tokens > 0 ? [costOf(price, tokens, 'partial images')] : []
+}
+
+/** English takes about four bytes for a token, and so, within a third, do other languages in UTF-8. */
+const bytesPerToken = 4
+
+function textInput(order: Order, { lines, outputTokens }: Pricing): CostLine[] {
+  const price = findPrice(lines, PriceUnit.TEXT_INPUT_TOKEN)
+  if (!price) return []
+  const prompt = Math.ceil(Buffer.byteLength(order.request.prompt) / bytesPerToken) + (outputTokens?.promptOverhead ?? 0)
+  return [costOf(price, prompt * callsOf(order), 'prompt, about one token for 4 bytes')]
+}
+
+function calls(order: Order, { lines }: Pricing): CostLine[] {
+  const price = findPrice(lines, PriceUnit.REQUEST)
+  return price ? [costOf(price, callsOf(order), 'calls to the provider')] : []
+}
+
+function callsOf({ n, capabilities }: Order): number {
+  return Math.ceil(n / (capabilities?.maxImagesPerCall || n || 1))
+}
