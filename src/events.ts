@@ -11,10 +11,13 @@ export interface ImageLink {
 
 /**
  * What every operation yields, in this order: `accepted` once, then for each image its `image` (or `no_image`) and at most one
- * `image_details`, then `completed` once. A failure is thrown. An `ImageBody` must be read, or left, before the next event is asked for.
+ * `image_details`, then `completed` once. `progress` (0 to 1, of the whole request) and an image's `preview`s may come before that image,
+ * where the request asks for partial images. A failure is thrown. An `ImageBody` must be read, or left, before the next event is asked for.
  */
 export type GenerationEvent =
   | { kind: 'accepted'; taskId: string; provider: string; model: string; warnings: readonly Warning[] }
+  | { kind: 'progress'; fraction: number }
+  | { kind: 'preview'; index: number; previewIndex: number; image: ImageBody }
   | { kind: 'image'; index: number; image: ImageBody | ImageLink }
   /** What the provider said about an image; it may only be known after the image's last byte. */
   | { kind: 'image_details'; index: number; revisedPrompt?: string; providerFields?: JsonObject }

@@ -1,5 +1,10 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../gen/atelier/v1/image_service_pb.ts'
+import {
+  type EstimateCostRequest,
+  type EstimateCostResponse,
+  type GenerateImagesRequest,
+  GenerateImagesRequestSchema
+} from '../gen/atelier/v1/image_service_pb.ts'
 import {
   type GetModelRequest,
   GetModelRequestSchema,
@@ -17,12 +22,14 @@ import type { GenerationEvent } from './events.ts'
 /** Every operation of the server; REST and RPC are two ways to call them. */
 export interface Operations {
   generateImages(request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent>
+  estimateCost(request: EstimateCostRequest, call: Call): Promise<EstimateCostResponse>
   listModels(request: ListModelsRequest, call: Call): Promise<ListModelsResponse>
   getModel(request: GetModelRequest, call: Call): Promise<GetModelResponse>
 }
 
 export interface Services {
   generateImages(request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent>
+  estimateCost(request: GenerateImagesRequest): EstimateCostResponse
   listModels(): ListModelsResponse
   getModel(request: GetModelRequest): GetModelResponse
 }
@@ -54,6 +61,13 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
         admit(GenerateImagesRequestSchema, request, call)
         return services.generateImages(normalizeGenerateImages(request), call)
       }),
+    estimateCost: async ({ request }, call) => {
+      requireScope(call.caller, 'generate')
+      if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
+      // Not as a part of the outer message, so that errors name parameters as they do for the request itself.
+      validate(GenerateImagesRequestSchema, request)
+      return services.estimateCost(normalizeGenerateImages(request))
+    },
     listModels: async (_, call) => {
       requireScope(call.caller, 'generate')
       return services.listModels()

@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate'
+import { selectorOf } from '../contract/json.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 
 /** Checks a message against the rules that stand beside its fields in the schema; throws the first violation as a GatewayError. */
@@ -32,8 +33,11 @@ function toError(type: DescMessage, message: MessageShape<DescMessage>, violatio
   return gatewayError('INVALID_PARAMETER', { param, problem: `${violation.message || violation.ruleId}${more}` })
 }
 
-/** The field as the contract spells it, e.g. "dimensions.width" or "images[2].url". */
+/** The field as the contract spells it, e.g. "images[2].url"; for the members of a selector the name that they share, e.g. "size". */
 function pathOf(violation: Violation): string {
+  const [first] = violation.field
+  const selector = first?.kind === 'field' && first.oneof ? selectorOf(first.oneof) : undefined
+  if (selector !== undefined) return selector
   return violation.field
     .map((part) => {
       if (part.kind === 'list_sub') return `[${part.index}]`

@@ -198,7 +198,8 @@ function encodeValue(field: DescField, value: unknown): JsonValue | undefined {
 
 const selectors = new WeakMap<DescOneof, string | null>()
 
-function selectorOf(oneof: DescOneof): string | undefined {
+/** The REST field that feeds a oneof; undefined where each of its members has a field of its own. */
+export function selectorOf(oneof: DescOneof): string | undefined {
   let name = selectors.get(oneof)
   if (name === undefined) {
     name = hasOption(oneof, oneof_wire_name) ? getOption(oneof, oneof_wire_name) : null

@@ -1,3 +1,4 @@
+import { constants, type Http2ServerRequest } from 'node:http2'
 import { create, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf'
 import { DurationSchema } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
@@ -174,11 +175,21 @@ function send(req: HttpRequest, res: HttpResponse, status: number, headers: Reco
   if (res.headersSent || res.writableEnded) return
   // Nobody will read the rest of the body, so the connection cannot carry another request.
   if ('shouldKeepAlive' in res && !req.complete && hasBody(req)) res.shouldKeepAlive = false
+  if ('stream' in req && !req.complete && !req.stream.endAfterHeaders) discardFor(req, lingerMs)
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
   if (body && req.method !== 'HEAD') res.setHeader('content-length', body.byteLength)
   res.statusCode = status
   if (body && req.method !== 'HEAD') res.end(body)
   else res.end()
+}
+
+const lingerMs = 2_000
+
+/** Takes the rest of a body for a while: clients lose the answer when their stream is reset while they still send. */
+function discardFor(req: Http2ServerRequest, durationMs: number): void {
+  req.resume()
+  const timer = setTimeout(() => req.stream.close(constants.NGHTTP2_NO_ERROR), durationMs)
+  req.stream.once('close', () => clearTimeout(timer))
 }
 
 function hasBody(req: HttpRequest): boolean {

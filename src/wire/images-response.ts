@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http'
-import { type Warning, WarningKindSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { type Cost, type Warning, WarningKindSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
-import { encodeCompleted } from './openai-json.ts'
+import { encodeCompleted, encodeIncluded } from './openai-json.ts'
+import { type Included, nothingIncluded } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
 
 /**
@@ -15,8 +16,10 @@ import type { RequestRecord } from './request-record.ts'
 export async function writeImagesJson(
   events: AsyncIterable<GenerationEvent>,
   response: ServerResponse,
-  record: RequestRecord
+  record: RequestRecord,
+  include: Included = nothingIncluded
 ): Promise<void> {
+  const warnings: Warning[] = []
   const missing: Extract<GenerationEvent, { kind: 'no_image' }>[] = []
   let pending = `{"created":${Math.floor(Date.now() / 1000)},"data":[`
   let itemOpen = false
@@ -26,6 +29,7 @@ export async function writeImagesJson(
       case 'accepted':
         record.accept(event)
         setServedBy(response, event)
+        warnings.push(...event.warnings)
         break
       case 'image':
         pending += `${itemOpen ? '}' : ''}${items === 0 ? '' : ','}`
@@ -47,9 +51,14 @@ export async function writeImagesJson(
         missing.push(event)
         break
       case 'completed': {
-        const rest = JSON.stringify(encodeCompleted(event, missing)).slice(1, -1)
+        warnings.push(...(event.warnings ?? []))
+        const fields = { ...encodeCompleted(event, missing), ...encodeIncluded(include, event.cost, warnings) }
+        const rest = JSON.stringify(fields).slice(1, -1)
         pending += `${itemOpen ? '}' : ''}]${rest === '' ? '' : `,${rest}`}}`
-        if (!response.headersSent) setCost(response, event)
+        if (!response.headersSent) {
+          setCost(response, event.cost)
+          setWarnings(response, warnings)
+        }
       }
     }
   }
@@ -94,14 +103,19 @@ async function writeBody(
       response.writeHead(200)
     }
     if (before !== '') response.write(before, 'utf8')
-    while (!next.done) {
-      record.bytes += next.value.length
-      if (!response.write(next.value)) await drained(response)
-      next = await chunks.next()
+    for (; !next.done; next = await chunks.next()) {
+      const written = writeChunk(response, next.value, record)
+      if (written) await written
     }
   } finally {
     await chunks.return?.()
   }
+}
+
+/** Sends a part of an image; the promise, where there is one, resolves when the client has room for more. */
+export function writeChunk(response: ServerResponse, chunk: Uint8Array, record: RequestRecord): Promise<void> | undefined {
+  record.bytes += chunk.length
+  return response.write(chunk) ? undefined : drained(response)
 }
 
 function drained(response: ServerResponse): Promise<void> {
@@ -136,6 +150,10 @@ function finish(response: ServerResponse, text: string, contentType: string, rec
 export function setServedBy(response: ServerResponse, { provider, model, warnings }: Extract<GenerationEvent, { kind: 'accepted' }>): void {
   response.setHeader('x-atelier-provider', provider)
   response.setHeader('x-atelier-model', headerText(model))
+  setWarnings(response, warnings)
+}
+
+function setWarnings(response: ServerResponse, warnings: readonly Warning[]): void {
   if (warnings.length > 0) response.setHeader('x-atelier-warnings', encodeWarnings(warnings))
 }
 
@@ -150,10 +168,11 @@ export function encodeWarnings(warnings: readonly Warning[]): string {
     .slice(0, 4096)
 }
 
-function headerText(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?')
+/** Micro-USD that the provider takes, where they are known. */
+export function setCost(response: ServerResponse, cost: Cost | undefined): void {
+  if (cost?.totalMicros !== undefined) response.setHeader('x-atelier-cost', `${cost.totalMicros}`)
 }
 
-function setCost(response: ServerResponse, { cost }: Extract<GenerationEvent, { kind: 'completed' }>): void {
-  if (cost) response.setHeader('x-atelier-cost', `${cost.totalMicros}`)
+function headerText(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
 }

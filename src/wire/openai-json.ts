@@ -1,12 +1,16 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import {
   BackgroundSchema,
+  type Cost,
+  CostSchema,
   DimensionsSchema,
   ImageOutcomeSchema,
   OutputFormatSchema,
   QualitySchema,
   type ResolvedParameters,
-  UsageSchema
+  UsageSchema,
+  type Warning,
+  WarningSchema
 } from '../../gen/atelier/v1/image_pb.ts'
 import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelCapabilitiesSchema, type ModelInfo, ModelStatusSchema } from '../../gen/atelier/v1/model_pb.ts'
@@ -14,20 +18,30 @@ import { decodeMessage, encodeMessage } from '../contract/json.ts'
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
+import type { Included } from './request-headers.ts'
 
 /** Our own options travel as `x-atelier-*` headers, so that bodies stay the vendor's: in a body these names are the vendor's too. */
 const headerFields = ['request_id', 'strict', 'provider_options'] as const
 
 /** Reads the body of POST /v1/images/generations. What the schema does not know becomes `provider_options`. */
-export function decodeGenerateImages(body: JsonValue): GenerateImagesRequest {
+export function decodeGenerateImages(body: JsonValue): { message: GenerateImagesRequest; stream: boolean } {
   if (!isObject(body)) throw gatewayError('MALFORMED_BODY', { problem: 'it must be a JSON object' })
   const { message, unknown } = decodeMessage(GenerateImagesRequestSchema, body, { without: headerFields })
-  if (unknown.stream === true) {
-    throw gatewayError('INVALID_PARAMETER', { param: 'stream', problem: 'must be false: images are not streamed on this route' })
-  }
-  delete unknown.stream
-  if (Object.keys(unknown).length > 0) message.providerOptions = unknown
-  return message
+  const { stream = false, ...options } = unknown
+  if (typeof stream !== 'boolean') throw gatewayError('INVALID_PARAMETER', { param: 'stream', problem: 'must be true or false' })
+  if (Object.keys(options).length > 0) message.providerOptions = options
+  return { message, stream }
+}
+
+/** The parameters that every event of a stream repeats, as they were asked for. */
+export function askedOf(message: GenerateImagesRequest): JsonObject {
+  const {
+    size = 'auto',
+    quality = 'auto',
+    background = 'auto',
+    output_format = 'png'
+  } = encodeMessage(GenerateImagesRequestSchema, message)
+  return { size, quality, background, output_format }
 }
 
 type Completed = Extract<GenerationEvent, { kind: 'completed' }>
@@ -41,6 +55,15 @@ export function encodeCompleted(completed: Completed, missing: readonly Missing[
     ...(completed.resolved ? encodeResolved(completed.resolved) : {}),
     ...(missing.length === 0 ? {} : { missing: missing.map(encodeMissing) })
   }
+}
+
+/** What the caller asked for with `x-atelier-include`: a cost that is not known is null. */
+export function encodeIncluded(include: Included, cost: Cost | undefined, warnings: readonly Warning[]): JsonObject {
+  const fields = {
+    ...(include.cost ? { cost: cost ? encodeMessage(CostSchema, cost) : null } : {}),
+    ...(include.warnings ? { warnings: warnings.map((warning) => encodeMessage(WarningSchema, warning)) } : {})
+  }
+  return Object.keys(fields).length > 0 ? { atelier: fields } : {}
 }
 
 /** Both objects in one; where both have an object under the same key, that too. The second one wins. */

@@ -11,6 +11,28 @@ export function applyHeaders(message: GenerateImagesRequest, headers: IncomingHt
   if (typeof key === 'string') message.requestId = key.replace(/^"(.*)"$/, '$1')
 }
 
+/** What of ours the caller wants in the body, under the key `atelier`. */
+export interface Included {
+  cost: boolean
+  warnings: boolean
+}
+
+export const nothingIncluded: Included = { cost: false, warnings: false }
+
+/** Reads `x-atelier-include`, a list of `cost` and `warnings`. Refuses words that it does not know. */
+export function readIncluded(headers: IncomingHttpHeaders): Included {
+  const words = String(headers['x-atelier-include'] ?? '')
+    .split(',')
+    .map((word) => word.trim().toLowerCase())
+    .filter((word) => word !== '')
+  const strangers = words.filter((word) => !Object.hasOwn(nothingIncluded, word))
+  if (strangers.length > 0) {
+    const problem = `must be a list of ${Object.keys(nothingIncluded).join(' and ')}, not "${strangers.join(', ').slice(0, 80)}"`
+    throw gatewayError('INVALID_PARAMETER', { param: 'x-atelier-include', problem })
+  }
+  return { cost: words.includes('cost'), warnings: words.includes('warnings') }
+}
+
 /**
  * Whether the caller wants the image itself as the answer (`Accept: image/*`). A single named type also chooses the format, where the
  * body does not.
@@ -29,6 +51,12 @@ const imageFormats: Readonly<Record<string, OutputFormat>> = {
   'image/png': OutputFormat.PNG,
   'image/jpeg': OutputFormat.JPEG,
   'image/webp': OutputFormat.WEBP
+}
+
+/** Partial images need a streamed answer to travel in. */
+export function requireStream(partialImages: number | undefined): void {
+  if (partialImages)
+    throw gatewayError('INVALID_PARAMETER', { param: 'partial_images', problem: 'must be 0 unless the answer is streamed' })
 }
 
 /** When the caller stops waiting: OpenAI's SDKs say so in whole seconds. Infinity where they do not. */

@@ -67,7 +67,8 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
             durationMs,
             bytes,
             trace: traceId || undefined,
-            err: failure && failure.entry.http >= 500 ? failure : undefined
+            param: failure?.param,
+            err: isOurs(failure) ? failure : undefined
           },
           'request'
         )
@@ -78,5 +79,10 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
 
 function levelOf(failure: GatewayError | undefined): 'info' | 'warn' | 'error' {
   if (!failure || failure.entry.http < 500) return 'info'
-  return failure.reason === 'INTERNAL' || failure.reason === 'STORAGE_FAILED' ? 'error' : 'warn'
+  return isOurs(failure) ? 'error' : 'warn'
+}
+
+/** Failures of the server itself. The sentence of any other error may quote the prompt, which must not be logged: its reason has to do. */
+function isOurs(failure: GatewayError | undefined): boolean {
+  return failure?.reason === 'INTERNAL' || failure?.reason === 'STORAGE_FAILED'
 }

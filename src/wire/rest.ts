@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create } from '@bufbuild/protobuf'
 import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
+import { EstimateCostRequestSchema, EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelRequestSchema, ListModelsRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { type Authenticator, requireScope } from '../admission/authenticate.ts'
 import type { Call, Scope } from '../call.ts'
+import { encodeMessage } from '../contract/json.ts'
 import { gatewayError, toGatewayError } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
@@ -14,10 +16,11 @@ import { sendRestError } from './error-response.ts'
 import { writeImagesJson, writeRawImage } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Metrics } from './metrics.ts'
-import { decodeGenerateImages, encodeModel } from './openai-json.ts'
+import { askedOf, decodeGenerateImages, encodeModel } from './openai-json.ts'
 import { readJsonBody } from './read-body.ts'
-import { applyAccept, applyHeaders, restDeadlineMs } from './request-headers.ts'
+import { applyAccept, applyHeaders, type Included, readIncluded, requireStream, restDeadlineMs } from './request-headers.ts'
 import type { OpenRecord, RequestRecord } from './request-record.ts'
+import { writeImagesSse } from './sse-response.ts'
 
 /** One request on its way through a route. */
 interface Exchange {
@@ -36,8 +39,8 @@ export interface RestRoute {
   /** A route whose path ends in "/" takes everything below it. */
   path: string
   methods: readonly string[]
-  /** The RPC that does the same; null for what only HTTP has. */
-  rpc: string | null
+  /** The RPCs that do the same; empty for what only HTTP has. */
+  rpcs: readonly string[]
   access: 'public' | Scope
   handle(exchange: Exchange): Promise<void>
 }
@@ -60,23 +63,46 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/v1/images/generations',
       methods: ['POST'],
-      rpc: 'atelier.v1.ImageService.GenerateImages',
+      rpcs: ['atelier.v1.ImageService.GenerateImages', 'atelier.v1.ImageService.StreamGenerateImages'],
       access: 'generate',
       async handle(exchange) {
         const { request, response, record, call } = exchange
-        const message = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
+        const { message, stream } = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
         exchange.writtenModel = writtenModel(message)
         applyHeaders(message, request.headers)
+        const include = readIncluded(request.headers)
         const raw = applyAccept(message, request.headers.accept)
-        if (raw) message.responseFormat = ResponseFormat.B64_JSON
+        if (raw) refuseWithRawImage(stream, include)
+        if (!stream) requireStream(message.partialImages)
+        if (raw || (stream && !message.responseFormat)) message.responseFormat = ResponseFormat.B64_JSON
         const events = deps.operations.generateImages(message, call)
-        await (raw ? writeRawImage(events, response, record) : writeImagesJson(events, response, record))
+        if (raw) await writeRawImage(events, response, record)
+        else if (!stream) await writeImagesJson(events, response, record, include)
+        else {
+          const toError = (thrown: unknown) => errorOfCall(thrown, call)
+          await writeImagesSse(events, response, record, { operation: 'image_generation', asked: askedOf(message), keepAliveMs, toError })
+        }
+      }
+    },
+    {
+      path: '/v1/images/estimate',
+      methods: ['POST'],
+      rpcs: ['atelier.v1.ImageService.EstimateCost'],
+      access: 'generate',
+      async handle(exchange) {
+        const { request, response, record, call } = exchange
+        const { message, stream } = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
+        exchange.writtenModel = writtenModel(message)
+        applyHeaders(message, request.headers)
+        if (!stream) requireStream(message.partialImages)
+        const estimate = await deps.operations.estimateCost(create(EstimateCostRequestSchema, { request: message }), call)
+        sendJson(response, record, 200, encodeMessage(EstimateCostResponseSchema, estimate))
       }
     },
     {
       path: '/v1/models',
       methods: ['GET', 'HEAD'],
-      rpc: 'atelier.v1.ModelService.ListModels',
+      rpcs: ['atelier.v1.ModelService.ListModels'],
       access: 'generate',
       async handle({ response, record, call }) {
         const { models } = await deps.operations.listModels(create(ListModelsRequestSchema), call)
@@ -86,7 +112,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/v1/models/',
       methods: ['GET', 'HEAD'],
-      rpc: 'atelier.v1.ModelService.GetModel',
+      rpcs: ['atelier.v1.ModelService.GetModel'],
       access: 'generate',
       async handle({ response, record, call, rest }) {
         const { model } = await deps.operations.getModel(create(GetModelRequestSchema, { name: rest }), call)
@@ -97,7 +123,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/healthz',
       methods: ['GET', 'HEAD'],
-      rpc: 'grpc.health.v1.Health.Check',
+      rpcs: ['grpc.health.v1.Health.Check'],
       access: 'public',
       async handle({ response, record }) {
         sendJson(response, record, 200, { status: 'ok' })
@@ -106,7 +132,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/readyz',
       methods: ['GET', 'HEAD'],
-      rpc: 'grpc.health.v1.Health.Check',
+      rpcs: ['grpc.health.v1.Health.Check'],
       access: 'public',
       async handle({ response, record }) {
         const reason = deps.unready()
@@ -121,7 +147,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/metrics',
       methods: ['GET', 'HEAD'],
-      rpc: null,
+      rpcs: [],
       access: 'admin',
       async handle({ response, record }) {
         const { contentType, text } = await deps.metrics.render()
@@ -131,7 +157,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
     {
       path: '/images/',
       methods: ['GET', 'HEAD'],
-      rpc: null,
+      rpcs: [],
       access: 'public',
       handle: ({ request, response, record, rest }) => deps.downloads(`/images/${rest}`, request, response, record)
     }
@@ -191,6 +217,16 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     }
     sendRestError(request, response, error, record.id, writtenModel)
   }
+}
+
+/** Well under the 60 seconds after which proxies cut silent connections. */
+const keepAliveMs = 15_000
+
+/** An answer that is the image itself has no place for anything beside it. */
+function refuseWithRawImage(stream: boolean, include: Included): void {
+  const problem = 'has no place in an answer that is the image itself, which Accept asks for'
+  if (stream) throw gatewayError('INVALID_PARAMETER', { param: 'stream', problem })
+  if (include.cost || include.warnings) throw gatewayError('INVALID_PARAMETER', { param: 'x-atelier-include', problem })
 }
 
 function decodePath(text: string): string {

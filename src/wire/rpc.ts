@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { Code, ConnectError, createConnectRouter, createContextValues } from '@connectrpc/connect'
-import type { UniversalHandler } from '@connectrpc/connect/protocol'
+import type { UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
 import { file_atelier_v1_error } from '../../gen/atelier/v1/error_pb.ts'
 import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
@@ -105,7 +105,8 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     const complaint = exchange && complaintOf(exchange, { maxRequestBytes, elapsedMs: performance.now() - begunAtMs })
     if (complaint) throw complaint
     if (answer.trailer) spellGrpcMessage(answer.trailer)
-    await universalResponseToNodeResponse(answer.body ? { ...answer, body: inPieces(answer.body, record) } : answer, res)
+    if (answer.trailer && answer.trailer.get('grpc-status') !== '0') sendTrailersAlone(answer, answer.trailer, res)
+    else await universalResponseToNodeResponse(answer.body ? { ...answer, body: inPieces(answer.body, record) } : answer, res)
   }
 
   return (req, res) => {
@@ -168,6 +169,13 @@ function paramOf(problem: string, input: DescMessage | undefined): string | unde
   const enumName = /\bdecode enum (\S+) /.exec(problem)?.[1]
   if (enumName !== undefined) return input?.fields.find((field) => field.enum?.typeName === enumName)?.name
   return (/\bdecode (?:field|oneof) atelier\.v1\.\w+\.(\w+) /.exec(problem) ?? /\bkey "(\w{1,64})"/.exec(problem))?.[1]
+}
+
+/** For what failed before its first message: gRPC clients follow their retry policy only where nothing but trailers comes. */
+function sendTrailersAlone({ status, header }: UniversalServerResponse, trailer: Headers, res: HttpResponse): void {
+  for (const [name, value] of [...new Headers(header), ...trailer]) res.setHeader(name, value)
+  res.statusCode = status
+  res.end()
 }
 
 /** HTTP/2 counts what a stream has been given to send as memory of the whole session, and refuses new streams above its limit. */

@@ -5,19 +5,21 @@ import { Health } from '../../gen/grpc/health/v1/health_pb.ts'
 import { createRestRoutes, type RestDeps } from '../../src/wire/rest.ts'
 
 const routes = createRestRoutes({ maxBodyBytes: 1 }, {} as RestDeps)
-const rpcs = [ImageService, ModelService, Health].flatMap((service) => service.methods.map((method) => `${service.typeName}.${method.name}`))
+const rpcs = [ImageService, ModelService, Health].flatMap((service) =>
+  service.methods.map((method) => `${service.typeName}.${method.name}`)
+)
 
 /** What only HTTP has, and what only RPC has; anything else must have both. */
 const withoutRpc = ['/metrics', '/images/']
 const withoutRoute = ['grpc.health.v1.Health.List', 'grpc.health.v1.Health.Watch']
 
 test('every REST route names the RPC that does the same', () => {
-  expect(routes.filter(({ rpc }) => rpc === null).map(({ path }) => path)).toEqual(withoutRpc)
-  expect(routes.flatMap(({ rpc }) => (rpc === null || rpcs.includes(rpc) ? [] : [rpc]))).toEqual([])
+  expect(routes.filter(({ rpcs: named }) => named.length === 0).map(({ path }) => path)).toEqual(withoutRpc)
+  expect(routes.flatMap(({ rpcs: named }) => named).filter((rpc) => !rpcs.includes(rpc))).toEqual([])
 })
 
 test('every RPC has its REST route', () => {
-  const routed = routes.map(({ rpc }) => rpc)
+  const routed = routes.flatMap(({ rpcs: named }) => named)
   expect(rpcs.filter((rpc) => !routed.includes(rpc) && !withoutRoute.includes(rpc))).toEqual([])
 })
 

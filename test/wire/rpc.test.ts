@@ -453,7 +453,7 @@ test('gRPC messages are escaped only where they must be', async () => {
   expect((await trailersOf(url))['grpc-message']).toBe('100%25 (gr%C3%B6%C3%9Fer), "no": a/b?')
 })
 
-/** The trailers of a gRPC call as they stand on the wire. */
+/** The trailers of a gRPC call as they stand on the wire; those of an error are all that comes. */
 async function trailersOf(url: string, headers: Record<string, string> = {}): Promise<Record<string, unknown>> {
   const session = connectHttp2(url)
   onTestFinished(() => session.destroy())
@@ -467,7 +467,12 @@ async function trailersOf(url: string, headers: Record<string, string> = {}): Pr
   const message = toBinary(GenerateImagesRequestSchema, create(GenerateImagesRequestSchema, { prompt: 'a cat' }))
   stream.end(Buffer.concat([Buffer.of(0, 0, 0, 0, message.length), message]))
   stream.resume()
-  return new Promise((resolve) => stream.once('trailers', resolve))
+  return new Promise((resolve) => {
+    stream.once('trailers', resolve)
+    stream.once('response', (received) => {
+      if (received['grpc-status'] !== undefined) resolve(received)
+    })
+  })
 }
 
 test('one log line tells who called, who served and how it ended, under the trace of the caller', async () => {
