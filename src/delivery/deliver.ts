@@ -4,11 +4,13 @@ import type { Call } from '../call.ts'
 import { GatewayError } from '../errors.ts'
 import { type GenerationEvent, type ImageLink, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
+import type { WishedOutput } from '../routing/plan.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Links } from '../storage/links.ts'
 import { UntrustedUrlError, type UntrustedUrlFetcher } from '../upstream/untrusted-url.ts'
 import { type HostWish, host } from './host.ts'
 import { type InlineSource, openInline } from './inline.ts'
+import type { Transcoder, Transcoding } from './transcode.ts'
 
 /** The form in which the caller wants its images. */
 export interface DeliveryWish extends InlineSource, HostWish {
@@ -16,6 +18,8 @@ export interface DeliveryWish extends InlineSource, HostWish {
   form: 'url' | 'bytes'
   /** Whether an http or https URL that the provider gave is good enough for `url`; otherwise the image behind it is stored here. */
   keepProviderUrls: boolean
+  /** What the files must be, where the provider was not asked for it. */
+  output?: WishedOutput
 }
 
 export interface Delivery {
@@ -26,38 +30,63 @@ export interface Delivery {
   deliver(events: AsyncIterable<GenerationEvent>, wish: DeliveryWish, call: Call): AsyncIterable<GenerationEvent>
 }
 
-export function createDelivery(deps: { fetcher: UntrustedUrlFetcher; blobs: BlobStore; links: Links }): Delivery {
-  /** The provider's own link where the image behind it cannot be stored: it is made and paid, and a link that may expire is better than none. */
-  async function hostLinked(link: ImageLink, wish: DeliveryWish, call: Call, warnings: Warning[]): Promise<ImageLink> {
-    try {
-      await using image = await openInline(link.url, wish, call, deps)
-      return await host(image, wish, call, deps)
-    } catch (error) {
-      if (!mayStillServe(error, link)) throw error
-      warnings.push(notHosted(wish.provider))
-      return link
-    }
-  }
+export interface DeliveryDeps {
+  fetcher: UntrustedUrlFetcher
+  blobs: BlobStore
+  links: Links
+  transcoder: Transcoder
+}
 
+export function createDelivery(deps: DeliveryDeps): Delivery {
   return {
     async *deliver(events, wish, call) {
       const warnings: Warning[] = []
+      const transcoding = deps.transcoder.begin(wish.output, wish.provider, call)
       for await (const event of events) {
-        if (event.kind === 'completed' && warnings.length > 0) {
-          yield { ...event, warnings: [...(event.warnings ?? []), ...warnings] }
-        } else if (event.kind !== 'image' || hasForm(event.image, wish)) {
+        if (event.kind === 'completed') {
+          const complete = transcoding?.complete(event) ?? event
+          yield warnings.length === 0 ? complete : { ...complete, warnings: [...(complete.warnings ?? []), ...warnings] }
+        } else if (event.kind !== 'image' || (!transcoding && hasForm(event.image, wish))) {
           yield event
-        } else if (isImageBody(event.image)) {
-          yield { ...event, image: await host(event.image, wish, call, deps) }
-        } else if (wish.form === 'url') {
-          yield { ...event, image: await hostLinked(event.image, wish, call, warnings) }
+        } else if (!isImageBody(event.image) && wish.form === 'url') {
+          yield { ...event, image: await hostLinked(event.image, transcoding, wish, call, warnings) }
         } else {
-          await using image = await openInline(event.image.url, wish, call, deps)
-          yield { ...event, image }
+          await using source = isImageBody(event.image) ? alreadyOpen(event.image) : await openInline(event.image.url, wish, call, deps)
+          await using image = transcoding ? await transcoding.bring(source) : alreadyOpen(source)
+          yield { ...event, image: wish.form === 'url' ? await host(image, wish, call, deps) : image }
         }
       }
     }
   }
+
+  /**
+   * A link of our own, or the provider's where it will do, and where the image behind it cannot be stored: it is made and paid, and a link
+   * that may expire is better than none.
+   */
+  async function hostLinked(
+    link: ImageLink,
+    transcoding: Transcoding | undefined,
+    wish: DeliveryWish,
+    call: Call,
+    warnings: Warning[]
+  ): Promise<ImageLink> {
+    try {
+      await using source = await openInline(link.url, wish, call, deps)
+      if (!transcoding) return await host(source, wish, call, deps)
+      await using image = await transcoding.bring(source)
+      return image.isUntouched && hasForm(link, wish) ? link : await host(image, wish, call, deps)
+    } catch (error) {
+      if (!mayStillServe(error, link)) throw error
+      transcoding?.missed()
+      warnings.push(notHosted(wish.provider))
+      return link
+    }
+  }
+}
+
+/** An image that its maker closes. */
+function alreadyOpen(image: ImageBody): ImageBody & AsyncDisposable {
+  return { ...image, [Symbol.asyncDispose]: async () => undefined }
 }
 
 function hasForm(image: ImageBody | ImageLink, wish: DeliveryWish): boolean {

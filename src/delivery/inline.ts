@@ -1,9 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Call } from '../call.ts'
-import { GatewayError, gatewayError } from '../errors.ts'
+import { type GatewayError, gatewayError } from '../errors.ts'
 import { type ImageBody, imageFromBytes } from '../images/image-body.ts'
 import { withSniffedMediaType } from '../images/sniffed-image.ts'
 import { type UntrustedResponse, UntrustedUrlError, type UntrustedUrlFetcher } from '../upstream/untrusted-url.ts'
+import { abortError } from './aborted.ts'
 
 export interface InlineSource {
   /** Name of the provider that gave the URL, for errors. */
@@ -79,11 +80,7 @@ function mapErrors(source: AsyncIterable<Uint8Array>, thrown: (error: unknown) =
 }
 
 function toFailure(error: unknown, provider: string, signal: AbortSignal): unknown {
-  if (signal.aborted) {
-    return signal.reason instanceof GatewayError
-      ? signal.reason
-      : gatewayError('CANCELLED', {}, { outcome: 'unknown', cause: signal.reason })
-  }
+  if (signal.aborted) return abortError(signal)
   return error instanceof UntrustedUrlError ? failed(provider, `its image could not be fetched: ${error.message}`, error) : error
 }
 

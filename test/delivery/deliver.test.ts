@@ -1,15 +1,18 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { create } from '@bufbuild/protobuf'
 import sharp from 'sharp'
 import { afterAll, describe, expect, test } from 'vitest'
-import { ImageOutcome, WarningKind } from '../../gen/atelier/v1/image_pb.ts'
+import { DimensionsSchema, ImageOutcome, OutputFormat, ResolvedParametersSchema, WarningKind } from '../../gen/atelier/v1/image_pb.ts'
 import { createDelivery, type Delivery, type DeliveryWish } from '../../src/delivery/deliver.ts'
+import { createTranscoder } from '../../src/delivery/transcode.ts'
 import { GatewayError, gatewayError } from '../../src/errors.ts'
 import { type GenerationEvent, type ImageLink, isImageBody } from '../../src/events.ts'
 import { type ImageBody, imageFromBase64, imageFromBytes, readWhole } from '../../src/images/image-body.ts'
 import { openDatabase } from '../../src/storage/database.ts'
 import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts'
 import { createLinks, type Links } from '../../src/storage/links.ts'
+import { createScratchFiles } from '../../src/storage/scratch-files.ts'
 import { createUntrustedUrlFetcher } from '../../src/upstream/untrusted-url.ts'
 import { createCall } from '../support/call.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
@@ -193,6 +196,79 @@ describe('for an image as URL', () => {
     ).rejects.toMatchObject({
       reason: 'PROVIDER_FAILED'
     })
+  })
+})
+
+describe('for an image in a wished format', () => {
+  const asWebp = { output: { format: OutputFormat.WEBP } }
+
+  test.each([
+    ['bytes', () => imageFromBytes(png, '')],
+    ['base64', () => imageFromBase64(iterate([Buffer.from(png.toString('base64'))]), 'image/png')]
+  ])('stores what was converted from %s and says what it is', async (_, body) => {
+    const [image, completion] = await collect(
+      house.delivery.deliver(iterate([{ kind: 'image', index: 0, image: body() }, completed]), { ...wishUrl, ...asWebp }, createCall())
+    )
+    const link = imageOf(image) as ImageLink
+    expect(link).toEqual({ url: expect.stringMatching(/\.webp$/), mediaType: 'image/webp' })
+    const { bytes } = (await house.open(link)) ?? {}
+    expect(await sharp(bytes).metadata()).toMatchObject({ format: 'webp', width: 300, height: 300 })
+    const size = create(DimensionsSchema, { width: 300, height: 300 })
+    expect(completion).toEqual({
+      kind: 'completed',
+      resolved: create(ResolvedParametersSchema, { outputFormat: OutputFormat.WEBP, size })
+    })
+  })
+
+  test('converts what is behind a URL, as bytes and as URL', async () => {
+    await using server = await startUpstreamServer((_, response) => response.end(png))
+    const wish = { ...asWebp, trustedOrigins: [server.origin] }
+    const link = { url: `${server.origin}/1`, mediaType: 'image/png' }
+    const [image] = await readImages(house.delivery.deliver(given(link), { ...wishBytes, ...wish }, createCall()))
+    expect([image?.mediaType, (await sharp(image?.bytes).metadata()).format]).toEqual(['image/webp', 'webp'])
+    const hosted = (await first(house.delivery.deliver(given(link), { ...wishUrl, ...wish }, createCall()))).image as ImageLink
+    expect((await house.open(hosted))?.mediaType).toBe('image/webp')
+  })
+
+  test('hands on a URL of the provider that lasts long enough where the image behind it is as wished, after a look at its head', async () => {
+    await using server = await startUpstreamServer((_, response) => {
+      response.write(webp)
+    })
+    const link = { url: `${server.origin}/1`, mediaType: '' }
+    const wish = { ...wishUrl, ...asWebp, keepProviderUrls: true, trustedOrigins: [server.origin] }
+    expect((await first(house.delivery.deliver(given(link), wish, createCall()))).image).toBe(link)
+    await server.closed()
+  })
+
+  test('hands on a URL that cannot be followed, and says that nothing was converted', async () => {
+    await using server = await startUpstreamServer((_, response) => response.writeHead(403).end())
+    const link = { url: `${server.origin}/1`, mediaType: '' }
+    const events = iterate([{ kind: 'image', index: 0, image: link } as const, completed])
+    const wish = { ...wishUrl, ...asWebp, trustedOrigins: [server.origin] }
+    const [image, completion] = await collect(house.delivery.deliver(events, wish, createCall()))
+    expect(imageOf(image)).toBe(link)
+    expect(completion?.kind === 'completed' && completion.warnings?.map(({ param, message }) => [param, message])).toEqual([
+      ['output_format', 'the image stays as basement made it: it could not be stored here'],
+      ['response_format', 'the image could not be stored here, so its link is the one that basement gave and may expire soon']
+    ])
+  })
+
+  test('closes the source of an image that nobody reads', async () => {
+    await using server = await startUpstreamServer((_, response) => {
+      response.write(png)
+    })
+    const wish = { ...wishBytes, ...asWebp, trustedOrigins: [server.origin] }
+    await collect(house.delivery.deliver(given({ url: server.origin, mediaType: '' }), wish, createCall()))
+    await server.closed()
+    expect(server.connections).toEqual({ accepted: 1, open: 0 })
+  })
+
+  test('fails with the error of an image that breaks off', async () => {
+    await using server = await startBreakingServer()
+    const wish = { ...wishBytes, ...asWebp, trustedOrigins: [server.origin] }
+    await expect(
+      readImages(house.delivery.deliver(given({ url: server.origin, mediaType: '' }), wish, createCall()))
+    ).rejects.toMatchObject({ message: expect.stringContaining('broke off its answer') })
   })
 })
 
@@ -391,9 +467,11 @@ async function openHouse({ maxBytes = 10_000_000 } = {}): Promise<House> {
   const blobs = createDiskBlobStore({ directory: blobDirectory }, { database })
   const links: Links = createLinks({ publicUrl: 'https://images.example', signingKey: new Uint8Array(32).fill(7), lifetimeSeconds: 600 })
   const fetcher = createUntrustedUrlFetcher({ allow: [], maxBytes })
+  const scratch = createScratchFiles({ directory: join(directory.path, 'scratch') })
+  const transcoder = createTranscoder({ maxConcurrent: 2 }, { scratch })
   const find = async (link: ImageLink) => blobs.open(links.verify(new URL(link.url).pathname)?.blobId ?? '')
   return {
-    delivery: createDelivery({ fetcher, blobs, links }),
+    delivery: createDelivery({ fetcher, blobs, links, transcoder }),
     blobDirectory,
     find,
     async open(link) {
@@ -401,6 +479,7 @@ async function openHouse({ maxBytes = 10_000_000 } = {}): Promise<House> {
       return blob && { mediaType: blob.mediaType, bytes: Buffer.from(await readWhole(blob.open(), 'bytes', maxBytes)) }
     },
     async [Symbol.asyncDispose]() {
+      await transcoder[Symbol.asyncDispose]()
       await fetcher[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
       await directory[Symbol.asyncDispose]()
@@ -410,6 +489,10 @@ async function openHouse({ maxBytes = 10_000_000 } = {}): Promise<House> {
 
 async function* iterate<T>(items: readonly T[]): AsyncIterable<T> {
   yield* items
+}
+
+function imageOf(event: GenerationEvent | undefined): ImageBody | ImageLink | undefined {
+  return event?.kind === 'image' ? event.image : undefined
 }
 
 function given(...images: (ImageBody | ImageLink)[]): AsyncIterable<GenerationEvent> {

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import type { Transport } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node'
 import { onTestFinished } from 'vitest'
+import { EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelResponseSchema, ListModelsResponseSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { gatewayError } from '../../src/errors.ts'
 import type { Operations } from '../../src/invoke.ts'
@@ -82,6 +83,7 @@ const noOperations: Operations = {
   async *generateImages() {
     throw new Error('not expected by this test')
   },
+  estimateCost: async () => create(EstimateCostResponseSchema),
   listModels: async () => create(ListModelsResponseSchema),
   getModel: async () => create(GetModelResponseSchema)
 }
