@@ -1,7 +1,7 @@
 import type { Call } from '../call.ts'
 import { gatewayError } from '../errors.ts'
-import type { GenerationEvent } from '../events.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Provider, ProviderEvent } from '../providers/provider.ts'
+import type { Part } from './parts.ts'
 import type { Plan } from './plan.ts'
 
 /** A provider as it is configured: the backend, its key and its patience. */
@@ -16,18 +16,17 @@ export interface ConfiguredProvider {
 /** Seed 003 states 4 to 8 minutes for a 4K image, and the SDKs give up at 10. */
 const defaultTimeoutMs = 600_000
 
-/** Makes the one try that a plan asks for: `accepted`, then whatever the provider yields. */
+/** Makes the one call that a part of a plan asks for. */
 export async function* attempt(
   plan: Plan,
-  taskId: string,
+  part: Part,
   providers: ReadonlyMap<string, ConfiguredProvider>,
   call: Call
-): AsyncIterable<GenerationEvent> {
+): AsyncIterable<ProviderEvent> {
   const { candidate } = plan
   const provider = providers.get(candidate.provider)
   if (!provider) throw gatewayError('PROVIDER_KEY_MISSING', { provider: candidate.provider, model: candidate.model })
-  yield { kind: 'accepted', taskId, provider: candidate.provider, model: candidate.model, warnings: plan.warnings }
-  yield* provider.backend.run(plan.work, {
+  yield* provider.backend.run(part.work, {
     credential: provider.credential,
     signal: call.signal,
     timeoutMs: Math.min(provider.timeoutMs ?? plan.timeoutMs ?? defaultTimeoutMs, Math.max(1, call.deadlineMs - Date.now())),

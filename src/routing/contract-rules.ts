@@ -1,9 +1,12 @@
 import type { DescEnum } from '@bufbuild/protobuf'
 import {
+  Background,
   BackgroundSchema,
   type Dimensions,
   DimensionsSchema,
   ModerationSchema,
+  OutputFormat,
+  OutputFormatSchema,
   QualitySchema,
   Size,
   SizeSchema,
@@ -13,7 +16,8 @@ import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../g
 import type { ModelCapabilities } from '../../gen/atelier/v1/model_pb.ts'
 import { textFormat, wireName, wireNames } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
-import { describeSizes, sizeAllowed } from './size.ts'
+import { describeSizes, sizeAlias, sizeAllowed } from './size.ts'
+import { compressible, convertible } from './translate-format.ts'
 
 /**
  * Refuses what the model that the caller named does not allow, before money is spent. Each error names the parameter, the value and what
@@ -27,6 +31,7 @@ export function checkContract(request: GenerateImagesRequest, name: string, can:
   checkChoice('style', request.style, can.styles, StyleSchema, name)
   checkChoice('background', request.background, can.backgrounds, BackgroundSchema, name)
   checkChoice('moderation', request.moderation, can.moderations, ModerationSchema, name)
+  checkFormat(request, name, can)
   checkUnknownValues(request, name, can)
 }
 
@@ -40,7 +45,8 @@ export function askedSize(request: GenerateImagesRequest): Dimensions | 'auto' |
   return fields as Dimensions | undefined
 }
 
-function checkPrompt(prompt: string, name: string, can: ModelCapabilities): void {
+/** Refuses a prompt that is too long for a model. */
+export function checkPrompt(prompt: string, name: string, can: ModelCapabilities): void {
   const limit = can.maxPromptLength
   // UTF-16 length is never below the number of code points, so that most prompts need no count.
   if (limit === 0 || prompt.length <= limit) return
@@ -53,7 +59,8 @@ function checkPrompt(prompt: string, name: string, can: ModelCapabilities): void
 function checkSize(request: GenerateImagesRequest, name: string, can: ModelCapabilities): void {
   const size = askedSize(request)
   if (size === undefined || can.size === undefined || can.size.rule.case === 'ratioTiers') return
-  if (!sizeAllowed(can.size, size)) throw gatewayError('INVALID_SIZE', { model: name, allowed: describeSizes(can.size) }, { param: 'size' })
+  if (sizeAllowed(can.size, size) || (size !== 'auto' && sizeAlias(can.size, size))) return
+  throw gatewayError('INVALID_SIZE', { model: name, allowed: describeSizes(can.size) }, { param: 'size' })
 }
 
 function checkCount(n: number, name: string, can: ModelCapabilities): void {
@@ -68,6 +75,25 @@ function checkChoice(param: string, value: number | undefined, choices: readonly
   if (value === undefined || word === undefined || word === 'auto' || choices.length === 0 || choices.includes(value)) return
   const allowed = choices.map((choice) => wireName(type, choice)).join(', ')
   throw gatewayError('INVALID_PARAMETER', { param, problem: `"${word}" is not known to ${name}; it knows ${allowed}` })
+}
+
+/** A format that a model without a choice does not make is converted; of the others, those that need to be drawn are refused. */
+function checkFormat(request: GenerateImagesRequest, name: string, can: ModelCapabilities): void {
+  const { outputFormat: format, outputCompression: compression = 100 } = request
+  if (can.outputFormats.length > 1) {
+    const formats = [...can.outputFormats, ...convertible.filter((convertibleFormat) => !can.outputFormats.includes(convertibleFormat))]
+    checkChoice('output_format', format, formats, OutputFormatSchema, name)
+  }
+  const isTransparent = request.background === Background.TRANSPARENT && can.backgrounds.includes(Background.TRANSPARENT)
+  if (isTransparent && format && format !== OutputFormat.PNG && format !== OutputFormat.WEBP) {
+    throw gatewayError('INVALID_PARAMETER', { param: 'background', problem: '"transparent" needs the output_format png or webp' })
+  }
+  if (compression < 100 && can.outputCompression && !compressible.includes(format)) {
+    throw gatewayError('INVALID_PARAMETER', {
+      param: 'output_compression',
+      problem: `${compression} needs the output_format jpeg or webp`
+    })
+  }
 }
 
 /** Values that the schema does not know travel as options, for models that nobody knows; a catalogued model knows its own. */

@@ -1,4 +1,4 @@
-import type { Catalog } from '../../gen/atelier/v1/catalog_pb.ts'
+import type { Catalog, CatalogModel } from '../../gen/atelier/v1/catalog_pb.ts'
 import type { ServedModel, ServingProvider } from './served-models.ts'
 
 /**
@@ -16,7 +16,17 @@ export function findModels(name: string, providers: readonly ServingProvider[], 
   if (prefixed.length > 0) return prefixed
   const short = serving(name, providers)
   if (short.length > 0) return short
-  return provider?.forwards && rest !== '' ? [{ provider, name: rest, known: undefined, upstreamModel: rest }] : []
+  const passedOn = provider?.forwards && rest !== '' && !provider.refused.has(rest)
+  return passedOn ? [{ provider, name: rest, known: undefined, upstreamModel: rest }] : []
+}
+
+/** The retired model that a name means and that the providers it could be asked of are not to be asked for. */
+export function findRefused(name: string, providers: readonly ServingProvider[], catalog: readonly Catalog[]): CatalogModel | undefined {
+  const { prefix, rest } = splitName(name)
+  const vendor = vendorOf(prefix, catalog)
+  const named = providers.filter((provider) => provider.name === prefix || (vendor && provider.vendor === vendor))
+  const refused = [...named.map((provider) => provider.refused.get(rest)), ...providers.map((provider) => provider.refused.get(name))]
+  return refused.find((model) => model !== undefined)
 }
 
 /** What stands before the first slash, empty where there is none, and the rest. */

@@ -1,12 +1,13 @@
 import { create } from '@bufbuild/protobuf'
-import type { Catalog, CatalogModel } from '../../gen/atelier/v1/catalog_pb.ts'
-import { Model, type ModelInfo, ModelInfoSchema, ModelSchema } from '../../gen/atelier/v1/model_pb.ts'
-import { enumValue } from '../contract/wire-names.ts'
+import type { Catalog, CatalogModel, Pricing } from '../../gen/atelier/v1/catalog_pb.ts'
+import { type ModelInfo, ModelInfoSchema } from '../../gen/atelier/v1/model_pb.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import { namesOf } from './catalog.ts'
-import { findModels, splitName, vendorOf } from './find-models.ts'
+import { findModels, findRefused, splitName, vendorOf } from './find-models.ts'
+import { knownModels, modelInfo } from './model-info.ts'
 import { nearestNames } from './nearest-names.ts'
-import { type ProviderModels, type ServedModel, servedBy } from './served-models.ts'
+import { successorOf } from './retired.ts'
+import { type ProviderModels, type ServedModel, servedBy, servingModel } from './served-models.ts'
 
 export interface ModelsOptions {
   /** In the order in which they are asked for a model that several serve. */
@@ -25,8 +26,12 @@ export interface Candidate {
   /** The provider's name for it. */
   upstreamModel: string
   info: ModelInfo
+  /** What the model's vendor charges; undefined where that is not known. */
+  pricing: Pricing | undefined
   /** Whether the provider is known to serve it; false where the name is passed on in the hope that the provider knows it. */
   served: boolean
+  /** The model that was asked for, where it is retired and this one serves in its place. */
+  replaces: ModelInfo | undefined
 }
 
 /** What a model's name came to. */
@@ -59,11 +64,27 @@ export interface Models {
 
 const longestName = 256
 
-export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[] }): Models {
-  const { catalog } = deps
-  const providers = options.providers.map((provider) => servedBy(provider, catalog))
+/** The models of the configured providers. Which of them are retired depends on the day, in UTC, on which something is asked. */
+export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[]; now?: () => number }): Models {
+  const now = deps.now ?? Date.now
+  let latest: { day: string; models: Models } | undefined
+  const today = () => {
+    const day = new Date(now()).toISOString().slice(0, 10)
+    if (latest?.day !== day) latest = { day, models: modelsOn(day, options, deps.catalog) }
+    return latest.models
+  }
+  today()
+  return {
+    list: () => today().list(),
+    get: (name) => today().get(name),
+    resolve: (writtenName) => today().resolve(writtenName)
+  }
+}
+
+function modelsOn(day: string, options: ModelsOptions, catalog: readonly Catalog[]): Models {
+  const providers = options.providers.map((provider) => servedBy(provider, catalog, day))
   const aliases = new Map(Object.entries(options.aliases))
-  const known = knownModels(catalog)
+  const known = knownModels(catalog, day)
 
   const find = (name: string) => findModels(aliases.get(name) ?? name, providers, catalog)
   const usable = (name: string) => find(name).filter(({ provider }) => provider.usable)
@@ -79,19 +100,26 @@ export function createModels(options: ModelsOptions, deps: { catalog: readonly C
     }
     const further = [...(served.known ? namesOf(served.known) : []), ...aliases.keys()]
     const names = new Set(further.filter((name) => name !== served.name && reaches(name)))
-    return modelInfo(served, reaches(served.name) ? served.name : place, [...names])
+    return modelInfo(served, day, reaches(served.name) ? served.name : place, [...names])
   }
 
-  function candidateOf(served: ServedModel): Candidate {
-    const info = infos.get(placeOf(served)) ?? modelInfo(served, placeOf(served), [])
-    const { known, name, provider, upstreamModel } = served
+  function candidateOf(asked: ServedModel): Candidate {
+    const serving = servingModel(asked)
     return {
-      provider: provider.name,
-      model: known?.name ?? name,
-      upstreamModel,
-      info: info.upstreamModel === upstreamModel ? info : create(ModelInfoSchema, { ...info, upstreamModel }),
-      served: infos.has(placeOf(served))
+      provider: serving.provider.name,
+      model: serving.known?.name ?? serving.name,
+      upstreamModel: serving.upstreamModel,
+      info: infoOf(serving),
+      pricing: serving.known?.pricing,
+      served: infos.has(placeOf(asked)),
+      replaces: asked.successor && asked.known ? known.get(asked.known.name)?.info : undefined
     }
+  }
+
+  function infoOf(served: ServedModel): ModelInfo {
+    const { upstreamModel } = served
+    const info = infos.get(placeOf(served)) ?? modelInfo(served, day, placeOf(served), [])
+    return info.upstreamModel === upstreamModel ? info : create(ModelInfoSchema, { ...info, upstreamModel })
   }
 
   function resolution(
@@ -159,6 +187,8 @@ export function createModels(options: ModelsOptions, deps: { catalog: readonly C
 
   function hint(name: string): string {
     const target = aliases.get(name) ?? name
+    const refused = known.get(findRefused(target, providers, catalog)?.name ?? '')
+    if (refused) return switchedOff(refused.model, successorOf(refused.model, refused.vendor, day))
     const { prefix, rest } = splitName(target)
     const near = providers.some((provider) => provider.name === prefix)
       ? nearestNames(target, infos.keys())
@@ -171,7 +201,7 @@ export function createModels(options: ModelsOptions, deps: { catalog: readonly C
     list: () => [...infos.values()],
     get(name) {
       const [served] = usable(name)
-      if (served) return candidateOf(served).info
+      if (served) return infoOf(served)
       const error = refusal(name)
       throw error.reason === 'MODEL_NOT_FOUND' ? error : notFound(name, `: no ${error.fields.provider} API key is configured`)
     },
@@ -184,53 +214,11 @@ function placeOf({ provider, name }: ServedModel): string {
   return `${provider.name}/${name}`
 }
 
+function switchedOff({ shutdownDate }: CatalogModel, successor: CatalogModel | undefined): string {
+  const when = shutdownDate === '' ? '' : ` on ${shutdownDate}`
+  return `: its vendor switched it off${when}${successor ? `; ${successor.name} is its replacement` : ''}`
+}
+
 function notFound(model: string, hint: string): GatewayError {
   return gatewayError('MODEL_NOT_FOUND', { model, hint }, { param: 'model' })
-}
-
-interface KnownModel {
-  vendor: Catalog
-  info: ModelInfo
-}
-
-function knownModels(catalog: readonly Catalog[]): ReadonlyMap<string, KnownModel> {
-  const known = new Map<string, KnownModel>()
-  for (const vendor of catalog) {
-    for (const model of vendor.models) {
-      const info = describe(model, vendor.vendor, { id: model.name, upstreamModel: model.upstreamModel || model.name })
-      for (const name of namesOf(model)) known.set(name, { vendor, info })
-    }
-  }
-  return known
-}
-
-function modelInfo({ provider, known, upstreamModel }: ServedModel, id: string, aliases: string[]): ModelInfo {
-  const place = { id, upstreamModel, provider: provider.name, aliases }
-  if (known && provider.vendor) return describe(known, provider.vendor.vendor, place)
-  return create(ModelInfoSchema, { ...place, model: typedModel(id), ownedBy: provider.name })
-}
-
-interface Place {
-  id: string
-  upstreamModel: string
-  provider?: string
-  aliases?: string[]
-}
-
-function describe(known: CatalogModel, ownedBy: string, place: Place): ModelInfo {
-  const { created, status, shutdownDate, replacement, capabilities } = known
-  return create(ModelInfoSchema, {
-    ...place,
-    model: typedModel(place.id),
-    created,
-    ownedBy,
-    status,
-    shutdownDate,
-    replacement,
-    ...(capabilities ? { capabilities } : {})
-  })
-}
-
-function typedModel(id: string): Model {
-  return enumValue(ModelSchema, id) ?? Model.UNSPECIFIED
 }

@@ -1,9 +1,11 @@
 import type { Catalog, CatalogModel } from '../../gen/atelier/v1/catalog_pb.ts'
+import { namesOf } from './catalog.ts'
+import { isRetired, type RetiredPolicy, successorOf } from './retired.ts'
 
 export interface ProviderModels {
   /** The provider's name in the configuration. */
   name: string
-  /** Its wire format; it serves the models of the catalog's vendor of that name. */
+  /** Its wire format; it serves the models of the catalog's vendor of that name, or of the one that names it among its adapters. */
   adapter: string
   /** Unset or empty: the vendor's own address. */
   baseUrl?: string | undefined
@@ -11,6 +13,10 @@ export interface ProviderModels {
   apiKey: string
   /** Exactly the models to serve. Empty: all that the catalog knows of the vendor. */
   models: readonly string[]
+  /** The provider's own names for models that it serves besides `models`, by their names. */
+  deployments?: Readonly<Record<string, string>>
+  /** Unset: `replace` at the vendor's own address, `forward` elsewhere. */
+  retired?: RetiredPolicy
 }
 
 /** A configured provider and what it serves. */
@@ -27,6 +33,8 @@ export interface ServingProvider {
   models: ReadonlyMap<string, ServedModel>
   /** By their further names. */
   furtherNames: ReadonlyMap<string, ServedModel>
+  /** Retired models that it is not to be asked for, by each of their names. */
+  refused: ReadonlyMap<string, CatalogModel>
 }
 
 export interface ServedModel {
@@ -36,28 +44,47 @@ export interface ServedModel {
   /** What the catalog knows of it; undefined where it is not one of the vendor's models. */
   known: CatalogModel | undefined
   upstreamModel: string
+  /** The model that really serves it, because this one is retired. */
+  successor?: CatalogModel
 }
 
-/** Works out what a provider serves. A list of models is kept to the letter; a snapshot is then served only if it is listed. */
-export function servedBy(options: ProviderModels, catalog: readonly Catalog[]): ServingProvider {
-  const vendor = catalog.find((candidate) => candidate.vendor === options.adapter)
-  const listed = options.models.length > 0
+/**
+ * Works out what a provider serves on a day (YYYY-MM-DD). A list of models is kept to the letter; a snapshot is then served only if it is
+ * listed.
+ */
+export function servedBy(options: ProviderModels, catalog: readonly Catalog[], day: string): ServingProvider {
+  const { adapter, deployments = {} } = options
+  const vendor = catalog.find((candidate) => candidate.vendor === adapter || candidate.adapters.includes(adapter))
+  const names = [...new Set([...options.models, ...Object.keys(deployments)])]
+  const listed = names.length > 0
   const models = new Map<string, ServedModel>()
   const furtherNames = new Map<string, ServedModel>()
+  const refused = new Map<string, CatalogModel>()
+  const policy = options.retired ?? (isOwnAddress(options.baseUrl, vendor) ? 'replace' : 'forward')
   const provider: ServingProvider = {
     name: options.name,
     vendor,
     builtIn: vendor?.baseUrl === '',
     usable: options.apiKey !== '' || !isOwnAddress(options.baseUrl, vendor),
-    forwards: options.adapter === 'openai' && !listed,
+    forwards: vendor?.vendor === 'openai' && !listed,
     models,
-    furtherNames
+    furtherNames,
+    refused
   }
-  for (const name of listed ? options.models : (vendor?.models ?? []).map((model) => model.name)) {
+  for (const name of listed ? names : (vendor?.models ?? []).map((model) => model.name)) {
     const known = vendor?.models.find((model) => model.name === name || model.aliases.includes(name) || model.snapshots.includes(name))
     const pinned = known?.snapshots.includes(name) ?? false
-    const served = { provider, name, known, upstreamModel: known && !pinned ? known.upstreamModel || known.name : name }
+    const retired = known !== undefined && isRetired(known, day)
+    if (retired && policy === 'refuse') {
+      for (const each of [name, ...namesOf(known)]) refused.set(each, known)
+      continue
+    }
+    const successor = retired && vendor && policy === 'replace' ? successorOf(known, vendor, day) : undefined
+    const deployment = Object.hasOwn(deployments, name) ? deployments[name] : undefined
+    const upstreamModel = deployment ?? (known && !pinned ? known.upstreamModel || known.name : name)
+    const served: ServedModel = { provider, name, known, upstreamModel, ...(successor && { successor }) }
     models.set(name, served)
+    if (deployment !== undefined) furtherNames.set(deployment, served)
     if (!known || pinned) continue
     for (const further of [known.name, ...known.aliases]) furtherNames.set(further, served)
     if (!listed) for (const snapshot of known.snapshots) furtherNames.set(snapshot, { ...served, upstreamModel: snapshot })
@@ -70,4 +97,13 @@ function isOwnAddress(baseUrl: string | undefined, vendor: Catalog | undefined):
   if (!vendor?.baseUrl) return false
   if (!baseUrl) return true
   return URL.canParse(baseUrl) && new URL(baseUrl).host === new URL(vendor.baseUrl).host
+}
+
+/** What a provider is asked for in place of a model: the model itself, or its successor under the provider's name for that one. */
+export function servingModel(served: ServedModel): ServedModel {
+  const { provider, successor } = served
+  if (!successor) return served
+  const { name } = successor
+  const other = provider.models.get(name) ?? provider.furtherNames.get(name)
+  return other ?? { provider, name, known: successor, upstreamModel: successor.upstreamModel || name }
 }

@@ -110,7 +110,29 @@ test('knows all about gpt-image-2', () => {
           max_pixels: 8294400,
           max_ratio: 3,
           auto: true,
-          default_size: '1024x1024'
+          default_size: '1024x1024',
+          presets: [
+            { ratio: '1:1', tier: '1K', size: '1024x1024' },
+            { ratio: '1:1', tier: '2K', size: '2048x2048' },
+            { ratio: '1:1', tier: '4K', size: '2880x2880' },
+            { ratio: '4:3', tier: '1K', size: '1536x1024' },
+            { ratio: '4:3', tier: '2K', size: '2048x1536' },
+            { ratio: '4:3', tier: '4K', size: '3264x2448' },
+            { ratio: '3:4', tier: '1K', size: '1024x1536' },
+            { ratio: '3:4', tier: '2K', size: '1536x2048' },
+            { ratio: '3:4', tier: '4K', size: '2448x3264' },
+            { ratio: '16:9', tier: '1K', size: '1792x1024' },
+            { ratio: '16:9', tier: '2K', size: '2048x1152' },
+            { ratio: '16:9', tier: '4K', size: '3840x2160' },
+            { ratio: '9:16', tier: '1K', size: '1024x1792' },
+            { ratio: '9:16', tier: '2K', size: '1152x2048' },
+            { ratio: '9:16', tier: '4K', size: '2160x3840' }
+          ],
+          aliases: [
+            { size: '1254x1254', becomes: '1024x1024' },
+            { size: '1672x941', becomes: '1792x1024' },
+            { size: '941x1672', becomes: '1024x1792' }
+          ]
         }
       },
       qualities: ['auto', 'low', 'medium', 'high'],
@@ -262,9 +284,9 @@ function model(name: string): CatalogModel {
   return found
 }
 
-/** Everything but where the facts come from. */
+/** Everything but where the facts come from, and prices. */
 function facts(name: string): unknown {
-  const { source, checked, ...rest } = encodeMessage(CatalogModelSchema, model(name))
+  const { source, checked, pricing, ...rest } = encodeMessage(CatalogModelSchema, model(name))
   expect([typeof source, checked]).toEqual(['string', '2026-11-20'])
   return rest
 }

@@ -117,13 +117,13 @@ test('needs no key for an address that is not the vendor’s own', () => {
 
 test.each([
   // [what, written name, candidates as provider: model > upstream model]
-  ['a short name', 'dall-e-2', ['openai: dall-e-2 > dall-e-2', 'basement: dall-e-2 > dall-e-2']],
+  ['a short name', 'gpt-image-2', ['openai: gpt-image-2 > gpt-image-2', 'basement: gpt-image-2 > gpt-image-2']],
   [
     'a short name that several serve',
     'dall-e-3',
-    ['mirror: dall-e-3 > dall-e-3', 'openai: dall-e-3 > dall-e-3', 'basement: dall-e-3 > dall-e-3']
+    ['mirror: dall-e-3 > dall-e-3', 'openai: gpt-image-2 > gpt-image-2', 'basement: dall-e-3 > dall-e-3']
   ],
-  ['a provider and a model', 'openai/dall-e-3', ['openai: dall-e-3 > dall-e-3']],
+  ['a provider and a model', 'openai/gpt-image-2.5-flare', ['openai: gpt-image-2.5-flare > gpt-image-2.5-flare']],
   ['a provider and a model that only it lists', 'mirror/sd-turbo', ['mirror: sd-turbo > sd-turbo']],
   ['a model that the catalog does not know', 'sd-turbo', ['mirror: sd-turbo > sd-turbo']],
   ['a vendor and a model', 'google/nano-banana-pro', ['gemini: nano-banana-pro > gemini-3-pro-image']],
@@ -143,7 +143,7 @@ test.each([
   [
     'a name that one lists and another knows as its own',
     'nano-banana',
-    ['mirror: nano-banana > nano-banana', 'gemini: nano-banana > gemini-2.5-flash-image']
+    ['mirror: nano-banana > nano-banana', 'gemini: nano-banana-2.1 > gemini-nano-banana-2.1']
   ],
   ['a name of a provider without a list', 'basement/anything', ['basement: anything > anything (passed on)']],
   ['a name with slashes of a provider without a list', 'basement/acme/flux:7b', ['basement: acme/flux:7b > acme/flux:7b (passed on)']],
@@ -325,7 +325,7 @@ test('serves a request that names no model with the default model', () => {
   expect(summary(models({ providers: [openai, sketch] }))).toEqual({
     writtenName: 'dall-e-3',
     written: 'dall-e-3',
-    serving: 'openai: dall-e-3',
+    serving: 'openai: gpt-image-2',
     defaulted: true,
     fallback: false
   })
@@ -373,7 +373,7 @@ test('sees no substitute in the built-in renderer where it is the default model'
 })
 
 function models(options: Partial<ModelsOptions>) {
-  return createModels({ providers: [], aliases: {}, defaultModel: 'dall-e-3', ...options }, { catalog })
+  return createModels({ providers: [], aliases: {}, defaultModel: 'dall-e-3', ...options }, { catalog, now: () => Date.UTC(2026, 10, 20) })
 }
 
 function ids(here: ReturnType<typeof models>): string[] {

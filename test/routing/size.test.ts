@@ -5,7 +5,8 @@ import { Resolution } from '../../gen/atelier/v1/image_pb.ts'
 import type { SizeRule } from '../../gen/atelier/v1/model_pb.ts'
 import { SizeRuleSchema } from '../../gen/atelier/v1/model_pb.ts'
 import { loadCatalog } from '../../src/routing/catalog.ts'
-import { describeSizes, nearestRatio, reduceToRatio, type Shape, sizeAllowed, sizeForRatio } from '../../src/routing/size.ts'
+import { allTiers, nearestRatio, nearestSize, nearestTier, presetSize, tierPixels } from '../../src/routing/nearest-size.ts'
+import { describeSizes, reduceToRatio, type Shape, sizeAlias, sizeAllowed } from '../../src/routing/size.ts'
 
 const rules = new Map(loadCatalog().flatMap(({ models }) => models.map(({ name, capabilities }) => [name, capabilities?.size])))
 const noRule = create(SizeRuleSchema, {})
@@ -103,25 +104,66 @@ test('knows no nearest ratio under a rule without ratios', () => {
 })
 
 test.each([
-  ['gpt-image-2', '1:1', Resolution.RESOLUTION_2K, '2048x2048'],
-  ['gpt-image-2', '4:3', Resolution.RESOLUTION_2K, '2048x1536'],
-  ['gpt-image-2', '3:4', Resolution.RESOLUTION_2K, '1536x2048'],
-  ['gpt-image-2', '16:9', Resolution.RESOLUTION_2K, '2048x1152'],
-  ['gpt-image-2', '9:16', Resolution.RESOLUTION_2K, '1152x2048'],
-  ['gpt-image-2', '1:1', Resolution.RESOLUTION_4K, '2880x2880'],
-  ['gpt-image-2', '4:3', Resolution.RESOLUTION_4K, '3264x2448'],
-  ['gpt-image-2', '3:4', Resolution.RESOLUTION_4K, '2448x3264'],
-  ['gpt-image-2', '16:9', Resolution.RESOLUTION_4K, '3840x2160'],
-  ['gpt-image-2', '9:16', Resolution.RESOLUTION_4K, '2160x3840'],
-  ['gpt-image-2', '16:9', Resolution.RESOLUTION_UNSPECIFIED, '1280x720'],
-  ['gpt-image-2', '1000:1', Resolution.RESOLUTION_1K, '1440x480'],
+  // The table of seed 003, to the letter.
+  ['1:1', '1024x1024', '2048x2048', '2880x2880'],
+  ['4:3', '1536x1024', '2048x1536', '3264x2448'],
+  ['3:4', '1024x1536', '1536x2048', '2448x3264'],
+  ['16:9', '1792x1024', '2048x1152', '3840x2160'],
+  ['9:16', '1024x1792', '1152x2048', '2160x3840']
+])('gpt-image-2 has a size of its own for %s: %s, %s and %s', (ratio, at1K, at2K, at4K) => {
+  const rule = ruleOf('gpt-image-2')
+  const sizes = [Resolution.RESOLUTION_UNSPECIFIED, ...allTiers.slice(1)].map((tier) => presetSize(rule, shape(ratio), tier))
+  expect(sizes.map((size) => size && spell(size))).toEqual([at1K, at1K, at2K, at4K])
+  expect(sizes.map((size) => size && sizeAllowed(rule, size))).toEqual([true, true, true, true])
+  expect([at1K, at2K, at4K].map((size) => nearestTier(allTiers, area(size)))).toEqual(allTiers.slice(1))
+})
+
+test('knows no preset for another ratio, another tier, or under another rule', () => {
+  expect(presetSize(ruleOf('gpt-image-2'), shape('21:9'), Resolution.RESOLUTION_1K)).toBeUndefined()
+  expect(presetSize(ruleOf('gpt-image-2'), shape('1:1'), Resolution.RESOLUTION_512)).toBeUndefined()
+  expect(presetSize(ruleOf('dall-e-3'), shape('1:1'), Resolution.RESOLUTION_1K)).toBeUndefined()
+})
+
+test.each([
+  ['gpt-image-2', '1254x1254', '1024x1024'],
+  ['gpt-image-2', '1672x941', '1792x1024'],
+  ['gpt-image-2', '941x1672', '1024x1792'],
+  ['gpt-image-2', '1255x1255', undefined],
+  ['gpt-image-2.6-flare', '1254x1254', undefined],
+  ['dall-e-3', '1254x1254', undefined]
+])('%s accepts %s for %s', (model, asked, becomes) => {
+  const alias = sizeAlias(ruleOf(model), pixels(asked))
+  expect(alias && spell(alias)).toBe(becomes)
+})
+
+test.each([
+  [256 * 256, Resolution.RESOLUTION_512],
+  [1024 * 1024, Resolution.RESOLUTION_1K],
+  [1792 * 1024, Resolution.RESOLUTION_1K],
+  [2048 * 1152, Resolution.RESOLUTION_2K],
+  [2048 * 2048, Resolution.RESOLUTION_2K],
+  [3840 * 2160, Resolution.RESOLUTION_4K],
+  [4096 * 4096, Resolution.RESOLUTION_4K]
+])('%i pixels are nearest to tier %i', (count, tier) => {
+  expect(nearestTier(allTiers, count)).toBe(tier)
+})
+
+test('counts an unset tier as 1K, and knows no nearest of no tiers', () => {
+  expect([tierPixels(Resolution.RESOLUTION_UNSPECIFIED), nearestTier([], 1)]).toEqual([1024 * 1024, undefined])
+})
+
+test.each([
+  ['gpt-image-2', '21:9', Resolution.RESOLUTION_4K, '3808x1632'],
+  ['gpt-image-2', '1000:1', Resolution.RESOLUTION_1K, '1776x592'],
+  ['gpt-image-2', '1:1', Resolution.RESOLUTION_512, '816x816'],
   ['gpt-image-1', '16:9', Resolution.RESOLUTION_4K, '1536x1024'],
   ['dall-e-2', '1:1', Resolution.RESOLUTION_512, '512x512'],
   ['dall-e-2', '1:1', Resolution.RESOLUTION_UNSPECIFIED, '1024x1024'],
-  ['sketch', '16:9', Resolution.RESOLUTION_UNSPECIFIED, '1024x576']
+  ['stable-diffusion-xl-1024-v1-0', '16:9', Resolution.RESOLUTION_UNSPECIFIED, '1344x768'],
+  ['sketch', '16:9', Resolution.RESOLUTION_UNSPECIFIED, '1360x765'],
+  ['sketch', '1:1', Resolution.RESOLUTION_4K, '2880x2880']
 ])('%s is asked for %s at tier %i as %s', (model, ratio, tier, size) => {
-  const [width, height] = ratio.split(':').map(Number)
-  expect(spell(sizeForRatio(ruleOf(model), { width: width ?? 0, height: height ?? 0 }, tier))).toBe(size)
+  expect(spell(nearestSize(ruleOf(model), shape(ratio), tier))).toBe(size)
 })
 
 test.each([
@@ -130,7 +172,7 @@ test.each([
   ['gpt-image-2', '5000x4000', '3200x2560'],
   ['dall-e-3', '1024x1536', '1024x1792']
 ])('%s makes the nearest of %s, which is %s', (model, asked, size) => {
-  expect(spell(sizeForRatio(ruleOf(model), pixels(asked), Resolution.RESOLUTION_UNSPECIFIED))).toBe(size)
+  expect(spell(nearestSize(ruleOf(model), pixels(asked), Resolution.RESOLUTION_UNSPECIFIED))).toBe(size)
 })
 
 test('finds a legal size for every shape and tier', () => {
@@ -138,13 +180,13 @@ test('finds a legal size for every shape and tier', () => {
   const edge = fc.integer({ min: 1, max: 16384 })
   fc.assert(
     fc.property(models, edge, edge, fc.constantFrom(...Object.values(Resolution)), (model, width, height, tier) => {
-      expect(sizeAllowed(ruleOf(model), sizeForRatio(ruleOf(model), { width, height }, tier))).toBe(true)
+      expect(sizeAllowed(ruleOf(model), nearestSize(ruleOf(model), { width, height }, tier))).toBe(true)
     })
   )
 })
 
 test('makes up a size of the right shape where there is no rule', () => {
-  expect(spell(sizeForRatio(noRule, { width: 16, height: 9 }, Resolution.RESOLUTION_2K))).toBe('2048x1152')
+  expect(spell(nearestSize(noRule, { width: 16, height: 9 }, Resolution.RESOLUTION_2K))).toBe('2816x1584')
 })
 
 function ruleOf(model: string): SizeRule {
@@ -160,6 +202,16 @@ function parse(size: string): Shape | 'auto' {
 function pixels(size: string): Shape {
   const [width, height] = size.split('x').map(Number)
   return { width: width ?? 0, height: height ?? 0 }
+}
+
+function shape(ratio: string): Shape {
+  const [width, height] = ratio.split(':').map(Number)
+  return { width: width ?? 0, height: height ?? 0 }
+}
+
+function area(size: string): number {
+  const { width, height } = pixels(size)
+  return width * height
 }
 
 function spell({ width, height }: Shape): string {
