@@ -1,5 +1,7 @@
+import type { InputFidelity } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { GenerationEvent } from '../events.ts'
+import type { StoredImage } from '../images/image-body.ts'
 import type { Logger } from '../log.ts'
 
 /** A provider backend: one adapter bound to one base URL. */
@@ -32,6 +34,23 @@ export interface Work {
   upstreamModel: string
   /** Images to ask for in this call. */
   n: number
+  /** The images to work on; unset where images are made from the prompt alone. */
+  inputs?: EditInputs
+}
+
+/** What an edit works on. Every file has been checked: its type by its first bytes, its size by its header. */
+export interface EditInputs {
+  /** At least one; no more than the model takes. */
+  images: readonly InputImage[]
+  /** A PNG of the first image's size; fully transparent pixels are to be painted over. Only for models that take a mask. */
+  mask?: InputImage
+  inputFidelity: InputFidelity
+}
+
+/** An image that was uploaded, fetched or kept, and can be read any number of times until the request ends. */
+export interface InputImage extends StoredImage {
+  width: number
+  height: number
 }
 
 export interface AttemptContext {

@@ -13,7 +13,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/image.proto.
  */
 export const file_atelier_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChZhdGVsaWVyL3YxL2ltYWdlLnByb3RvEgphdGVsaWVyLnYxIlsKCkRpbWVuc2lvbnMSGgoFd2lkdGgYASABKA1CC7pICCoGGICAASgBEhsKBmhlaWdodBgCIAEoDUILukgIKgYYgIABKAE6FIq1GBB7d2lkdGh9eHtoZWlnaHR9IloKC0FzcGVjdFJhdGlvEhkKBXdpZHRoGAEgASgNQgq6SAcqBRjoBygBEhoKBmhlaWdodBgCIAEoDUIKukgHKgUY6AcoAToUirUYEHt3aWR0aH06e2hlaWdodH0i2gEKBUltYWdlEg0KBWluZGV4GAEgASgNEg4KBGRhdGEYAiABKAxIABINCgN1cmwYAyABKAlIABISCgptZWRpYV90eXBlGAQgASgJEhYKDnJldmlzZWRfcHJvbXB0GAUgASgJEikKB291dGNvbWUYBiABKA4yGC5hdGVsaWVyLnYxLkltYWdlT3V0Y29tZRIPCgdtZXNzYWdlGAcgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCCQoHY29udGVudCK7AQoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgEEhUKDW91dHB1dF90b2tlbnMYAiABKAQSFAoMdG90YWxfdG9rZW5zGAMgASgEEjYKFGlucHV0X3Rva2Vuc19kZXRhaWxzGAQgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMSNwoVb3V0cHV0X3Rva2Vuc19kZXRhaWxzGAUgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMiOQoMVG9rZW5EZXRhaWxzEhMKC3RleHRfdG9rZW5zGAEgASgEEhQKDGltYWdlX3Rva2VucxgCIAEoBCK9AQoSUmVzb2x2ZWRQYXJhbWV0ZXJzEiQKBHNpemUYASABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJAoHcXVhbGl0eRgCIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIvCg1vdXRwdXRfZm9ybWF0GAMgASgOMhguYXRlbGllci52MS5PdXRwdXRGb3JtYXQSKgoKYmFja2dyb3VuZBgEIAEoDjIWLmF0ZWxpZXIudjEuQmFja2dyb3VuZCJQCgdXYXJuaW5nEiUKBGtpbmQYASABKA4yFy5hdGVsaWVyLnYxLldhcm5pbmdLaW5kEg0KBXBhcmFtGAIgASgJEg8KB21lc3NhZ2UYAyABKAkijgEKBENvc3QSGQoMdG90YWxfbWljcm9zGAEgASgDSACIAQESEQoJZXN0aW1hdGVkGAIgASgIEiMKBWxpbmVzGAMgAygLMhQuYXRlbGllci52MS5Db3N0TGluZRIiCgZjaGFyZ2UYBCABKAsyEi5hdGVsaWVyLnYxLkNoYXJnZUIPCg1fdG90YWxfbWljcm9zIrABCgxDb3N0RXN0aW1hdGUSIwoFbGluZXMYASADKAsyFC5hdGVsaWVyLnYxLkNvc3RMaW5lEhkKDHRvdGFsX21pY3JvcxgCIAEoA0gAiAEBEhMKC3VwcGVyX2JvdW5kGAMgASgIEhYKDnVua25vd25fcmVhc29uGAQgASgJEiIKBmNoYXJnZRgFIAEoCzISLmF0ZWxpZXIudjEuQ2hhcmdlQg8KDV90b3RhbF9taWNyb3MiZgoIQ29zdExpbmUSEwoLZGVzY3JpcHRpb24YASABKAkSIwoEdW5pdBgCIAEoDjIVLmF0ZWxpZXIudjEuUHJpY2VVbml0EhAKCHF1YW50aXR5GAMgASgEEg4KBm1pY3JvcxgEIAEoAyImCgZDaGFyZ2USDgoGbWljcm9zGAEgASgDEgwKBHVuaXQYAiABKAkqgAUKBFNpemUSFAoQU0laRV9VTlNQRUNJRklFRBAAEhcKCVNJWkVfQVVUTxABGgiKtRgEYXV0bxIdCgxTSVpFXzI1NlgyNTYQAhoLirUYBzI1NngyNTYSHQoMU0laRV81MTJYNTEyEAMaC4q1GAc1MTJ4NTEyEiEKDlNJWkVfMTAyNFgxMDI0EAQaDYq1GAkxMDI0eDEwMjQSIQoOU0laRV8xNzkyWDEwMjQQBRoNirUYCTE3OTJ4MTAyNBIhCg5TSVpFXzEwMjRYMTc5MhAGGg2KtRgJMTAyNHgxNzkyEiEKDlNJWkVfMTUzNlgxMDI0EAcaDYq1GAkxNTM2eDEwMjQSIQoOU0laRV8xMDI0WDE1MzYQCBoNirUYCTEwMjR4MTUzNhIhCg5TSVpFXzIwNDhYMjA0OBAJGg2KtRgJMjA0OHgyMDQ4EiEKDlNJWkVfMjg4MFgyODgwEAoaDYq1GAkyODgweDI4ODASIQoOU0laRV8yMDQ4WDE1MzYQCxoNirUYCTIwNDh4MTUzNhIhCg5TSVpFXzMyNjRYMjQ0OBAMGg2KtRgJMzI2NHgyNDQ4EiEKDlNJWkVfMTUzNlgyMDQ4EA0aDYq1GAkxNTM2eDIwNDgSIQoOU0laRV8yNDQ4WDMyNjQQDhoNirUYCTI0NDh4MzI2NBIhCg5TSVpFXzIwNDhYMTE1MhAPGg2KtRgJMjA0OHgxMTUyEiEKDlNJWkVfMzg0MFgyMTYwEBAaDYq1GAkzODQweDIxNjASIQoOU0laRV8xMTUyWDIwNDgQERoNirUYCTExNTJ4MjA0OBIhCg5TSVpFXzIxNjBYMzg0MBASGg2KtRgJMjE2MHgzODQwKogCCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIaCgxRVUFMSVRZX0FVVE8QARoIirUYBGF1dG8SIgoQUVVBTElUWV9TVEFOREFSRBACGgyKtRgIc3RhbmRhcmQSFgoKUVVBTElUWV9IRBADGgaKtRgCaGQSGAoLUVVBTElUWV9MT1cQBBoHirUYA2xvdxIeCg5RVUFMSVRZX01FRElVTRAFGgqKtRgGbWVkaXVtEhoKDFFVQUxJVFlfSElHSBAGGgiKtRgEaGlnaBIcCg1RVUFMSVRZX1hISUdIEAcaCYq1GAV4aGlnaBIYCgtRVUFMSVRZX01BWBAIGgeKtRgDbWF4KloKBVN0eWxlEhUKEVNUWUxFX1VOU1BFQ0lGSUVEEAASGgoLU1RZTEVfVklWSUQQARoJirUYBXZpdmlkEh4KDVNUWUxFX05BVFVSQUwQAhoLirUYB25hdHVyYWwqfwoOUmVzcG9uc2VGb3JtYXQSHwobUkVTUE9OU0VfRk9STUFUX1VOU1BFQ0lGSUVEEAASIAoTUkVTUE9OU0VfRk9STUFUX1VSTBABGgeKtRgDdXJsEioKGFJFU1BPTlNFX0ZPUk1BVF9CNjRfSlNPThACGgyKtRgIYjY0X2pzb24qlwEKCkJhY2tncm91bmQSGgoWQkFDS0dST1VORF9VTlNQRUNJRklFRBAAEh0KD0JBQ0tHUk9VTkRfQVVUTxABGgiKtRgEYXV0bxIrChZCQUNLR1JPVU5EX1RSQU5TUEFSRU5UEAIaD4q1GAt0cmFuc3BhcmVudBIhChFCQUNLR1JPVU5EX09QQVFVRRADGgqKtRgGb3BhcXVlKtEBCgxPdXRwdXRGb3JtYXQSHQoZT1VUUFVUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEh4KEU9VVFBVVF9GT1JNQVRfUE5HEAEaB4q1GANwbmcSIAoST1VUUFVUX0ZPUk1BVF9KUEVHEAIaCIq1GARqcGVnEiAKEk9VVFBVVF9GT1JNQVRfV0VCUBADGgiKtRgEd2VicBIeChFPVVRQVVRfRk9STUFUX0dJRhAEGgeKtRgDZ2lmEh4KEU9VVFBVVF9GT1JNQVRfU1ZHEAUaB4q1GANzdmcqZAoKTW9kZXJhdGlvbhIaChZNT0RFUkFUSU9OX1VOU1BFQ0lGSUVEEAASHQoPTU9ERVJBVElPTl9BVVRPEAEaCIq1GARhdXRvEhsKDk1PREVSQVRJT05fTE9XEAIaB4q1GANsb3cqlgEKClJlc29sdXRpb24SGgoWUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEhsKDlJFU09MVVRJT05fNTEyEAEaB4q1GAM1MTISGQoNUkVTT0xVVElPTl8xSxACGgaKtRgCMUsSGQoNUkVTT0xVVElPTl8ySxADGgaKtRgCMksSGQoNUkVTT0xVVElPTl80SxAEGgaKtRgCNEsqqwEKDEltYWdlT3V0Y29tZRIdChlJTUFHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASKgoXSU1BR0VfT1VUQ09NRV9ERUxJVkVSRUQQARoNirUYCWRlbGl2ZXJlZBIqChdJTUFHRV9PVVRDT01FX01PREVSQVRFRBACGg2KtRgJbW9kZXJhdGVkEiQKFElNQUdFX09VVENPTUVfRkFJTEVEEAMaCoq1GAZmYWlsZWQq/AEKC1dhcm5pbmdLaW5kEhwKGFdBUk5JTkdfS0lORF9VTlNQRUNJRklFRBAAEiUKFFdBUk5JTkdfS0lORF9JR05PUkVEEAEaC4q1GAdpZ25vcmVkEiUKFFdBUk5JTkdfS0lORF9DTEFNUEVEEAIaC4q1GAdjbGFtcGVkEikKFldBUk5JTkdfS0lORF9DT05WRVJURUQQAxoNirUYCWNvbnZlcnRlZBInChVXQVJOSU5HX0tJTkRfRU1VTEFURUQQBBoMirUYCGVtdWxhdGVkEi0KGFdBUk5JTkdfS0lORF9TVUJTVElUVVRFRBAFGg+KtRgLc3Vic3RpdHV0ZWQq/gMKCVByaWNlVW5pdBIaChZQUklDRV9VTklUX1VOU1BFQ0lGSUVEEAASIwoSUFJJQ0VfVU5JVF9SRVFVRVNUEAEaC4q1GAdyZXF1ZXN0Eh8KEFBSSUNFX1VOSVRfSU1BR0UQAhoJirUYBWltYWdlEh8KEFBSSUNFX1VOSVRfUElYRUwQAxoJirUYBXBpeGVsEjUKG1BSSUNFX1VOSVRfVEVYVF9JTlBVVF9UT0tFThAEGhSKtRgQdGV4dF9pbnB1dF90b2tlbhJDCiJQUklDRV9VTklUX0NBQ0hFRF9URVhUX0lOUFVUX1RPS0VOEAUaG4q1GBdjYWNoZWRfdGV4dF9pbnB1dF90b2tlbhI3ChxQUklDRV9VTklUX0lNQUdFX0lOUFVUX1RPS0VOEAYaFYq1GBFpbWFnZV9pbnB1dF90b2tlbhJFCiNQUklDRV9VTklUX0NBQ0hFRF9JTUFHRV9JTlBVVF9UT0tFThAHGhyKtRgYY2FjaGVkX2ltYWdlX2lucHV0X3Rva2VuEjkKHVBSSUNFX1VOSVRfSU1BR0VfT1VUUFVUX1RPS0VOEAgaFoq1GBJpbWFnZV9vdXRwdXRfdG9rZW4SNwocUFJJQ0VfVU5JVF9URVhUX09VVFBVVF9UT0tFThAJGhWKtRgRdGV4dF9vdXRwdXRfdG9rZW5iBnByb3RvMw", [file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("ChZhdGVsaWVyL3YxL2ltYWdlLnByb3RvEgphdGVsaWVyLnYxIlsKCkRpbWVuc2lvbnMSGgoFd2lkdGgYASABKA1CC7pICCoGGICAASgBEhsKBmhlaWdodBgCIAEoDUILukgIKgYYgIABKAE6FIq1GBB7d2lkdGh9eHtoZWlnaHR9IloKC0FzcGVjdFJhdGlvEhkKBXdpZHRoGAEgASgNQgq6SAcqBRjoBygBEhoKBmhlaWdodBgCIAEoDUIKukgHKgUY6AcoAToUirUYEHt3aWR0aH06e2hlaWdodH0ihAEKC0ltYWdlU291cmNlEhcKBGRhdGEYASABKAxCB7pIBHoCEAFIABIbCgN1cmwYAiABKAlCDLpICXIHEAEYgICACkgAEi4KCGltYWdlX2lkGAMgASgJQhq6SBdyFTITXlswLTlBLVphLXpdezEsNjR9JEgAQg8KBnNvdXJjZRIFukgCCAEi2gEKBUltYWdlEg0KBWluZGV4GAEgASgNEg4KBGRhdGEYAiABKAxIABINCgN1cmwYAyABKAlIABISCgptZWRpYV90eXBlGAQgASgJEhYKDnJldmlzZWRfcHJvbXB0GAUgASgJEikKB291dGNvbWUYBiABKA4yGC5hdGVsaWVyLnYxLkltYWdlT3V0Y29tZRIPCgdtZXNzYWdlGAcgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCCQoHY29udGVudCK7AQoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgEEhUKDW91dHB1dF90b2tlbnMYAiABKAQSFAoMdG90YWxfdG9rZW5zGAMgASgEEjYKFGlucHV0X3Rva2Vuc19kZXRhaWxzGAQgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMSNwoVb3V0cHV0X3Rva2Vuc19kZXRhaWxzGAUgASgLMhguYXRlbGllci52MS5Ub2tlbkRldGFpbHMiOQoMVG9rZW5EZXRhaWxzEhMKC3RleHRfdG9rZW5zGAEgASgEEhQKDGltYWdlX3Rva2VucxgCIAEoBCK9AQoSUmVzb2x2ZWRQYXJhbWV0ZXJzEiQKBHNpemUYASABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJAoHcXVhbGl0eRgCIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIvCg1vdXRwdXRfZm9ybWF0GAMgASgOMhguYXRlbGllci52MS5PdXRwdXRGb3JtYXQSKgoKYmFja2dyb3VuZBgEIAEoDjIWLmF0ZWxpZXIudjEuQmFja2dyb3VuZCJQCgdXYXJuaW5nEiUKBGtpbmQYASABKA4yFy5hdGVsaWVyLnYxLldhcm5pbmdLaW5kEg0KBXBhcmFtGAIgASgJEg8KB21lc3NhZ2UYAyABKAkijgEKBENvc3QSGQoMdG90YWxfbWljcm9zGAEgASgDSACIAQESEQoJZXN0aW1hdGVkGAIgASgIEiMKBWxpbmVzGAMgAygLMhQuYXRlbGllci52MS5Db3N0TGluZRIiCgZjaGFyZ2UYBCABKAsyEi5hdGVsaWVyLnYxLkNoYXJnZUIPCg1fdG90YWxfbWljcm9zIrABCgxDb3N0RXN0aW1hdGUSIwoFbGluZXMYASADKAsyFC5hdGVsaWVyLnYxLkNvc3RMaW5lEhkKDHRvdGFsX21pY3JvcxgCIAEoA0gAiAEBEhMKC3VwcGVyX2JvdW5kGAMgASgIEhYKDnVua25vd25fcmVhc29uGAQgASgJEiIKBmNoYXJnZRgFIAEoCzISLmF0ZWxpZXIudjEuQ2hhcmdlQg8KDV90b3RhbF9taWNyb3MiZgoIQ29zdExpbmUSEwoLZGVzY3JpcHRpb24YASABKAkSIwoEdW5pdBgCIAEoDjIVLmF0ZWxpZXIudjEuUHJpY2VVbml0EhAKCHF1YW50aXR5GAMgASgEEg4KBm1pY3JvcxgEIAEoAyImCgZDaGFyZ2USDgoGbWljcm9zGAEgASgDEgwKBHVuaXQYAiABKAkqgAUKBFNpemUSFAoQU0laRV9VTlNQRUNJRklFRBAAEhcKCVNJWkVfQVVUTxABGgiKtRgEYXV0bxIdCgxTSVpFXzI1NlgyNTYQAhoLirUYBzI1NngyNTYSHQoMU0laRV81MTJYNTEyEAMaC4q1GAc1MTJ4NTEyEiEKDlNJWkVfMTAyNFgxMDI0EAQaDYq1GAkxMDI0eDEwMjQSIQoOU0laRV8xNzkyWDEwMjQQBRoNirUYCTE3OTJ4MTAyNBIhCg5TSVpFXzEwMjRYMTc5MhAGGg2KtRgJMTAyNHgxNzkyEiEKDlNJWkVfMTUzNlgxMDI0EAcaDYq1GAkxNTM2eDEwMjQSIQoOU0laRV8xMDI0WDE1MzYQCBoNirUYCTEwMjR4MTUzNhIhCg5TSVpFXzIwNDhYMjA0OBAJGg2KtRgJMjA0OHgyMDQ4EiEKDlNJWkVfMjg4MFgyODgwEAoaDYq1GAkyODgweDI4ODASIQoOU0laRV8yMDQ4WDE1MzYQCxoNirUYCTIwNDh4MTUzNhIhCg5TSVpFXzMyNjRYMjQ0OBAMGg2KtRgJMzI2NHgyNDQ4EiEKDlNJWkVfMTUzNlgyMDQ4EA0aDYq1GAkxNTM2eDIwNDgSIQoOU0laRV8yNDQ4WDMyNjQQDhoNirUYCTI0NDh4MzI2NBIhCg5TSVpFXzIwNDhYMTE1MhAPGg2KtRgJMjA0OHgxMTUyEiEKDlNJWkVfMzg0MFgyMTYwEBAaDYq1GAkzODQweDIxNjASIQoOU0laRV8xMTUyWDIwNDgQERoNirUYCTExNTJ4MjA0OBIhCg5TSVpFXzIxNjBYMzg0MBASGg2KtRgJMjE2MHgzODQwKogCCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIaCgxRVUFMSVRZX0FVVE8QARoIirUYBGF1dG8SIgoQUVVBTElUWV9TVEFOREFSRBACGgyKtRgIc3RhbmRhcmQSFgoKUVVBTElUWV9IRBADGgaKtRgCaGQSGAoLUVVBTElUWV9MT1cQBBoHirUYA2xvdxIeCg5RVUFMSVRZX01FRElVTRAFGgqKtRgGbWVkaXVtEhoKDFFVQUxJVFlfSElHSBAGGgiKtRgEaGlnaBIcCg1RVUFMSVRZX1hISUdIEAcaCYq1GAV4aGlnaBIYCgtRVUFMSVRZX01BWBAIGgeKtRgDbWF4KloKBVN0eWxlEhUKEVNUWUxFX1VOU1BFQ0lGSUVEEAASGgoLU1RZTEVfVklWSUQQARoJirUYBXZpdmlkEh4KDVNUWUxFX05BVFVSQUwQAhoLirUYB25hdHVyYWwqfwoOUmVzcG9uc2VGb3JtYXQSHwobUkVTUE9OU0VfRk9STUFUX1VOU1BFQ0lGSUVEEAASIAoTUkVTUE9OU0VfRk9STUFUX1VSTBABGgeKtRgDdXJsEioKGFJFU1BPTlNFX0ZPUk1BVF9CNjRfSlNPThACGgyKtRgIYjY0X2pzb24qlwEKCkJhY2tncm91bmQSGgoWQkFDS0dST1VORF9VTlNQRUNJRklFRBAAEh0KD0JBQ0tHUk9VTkRfQVVUTxABGgiKtRgEYXV0bxIrChZCQUNLR1JPVU5EX1RSQU5TUEFSRU5UEAIaD4q1GAt0cmFuc3BhcmVudBIhChFCQUNLR1JPVU5EX09QQVFVRRADGgqKtRgGb3BhcXVlKtEBCgxPdXRwdXRGb3JtYXQSHQoZT1VUUFVUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEh4KEU9VVFBVVF9GT1JNQVRfUE5HEAEaB4q1GANwbmcSIAoST1VUUFVUX0ZPUk1BVF9KUEVHEAIaCIq1GARqcGVnEiAKEk9VVFBVVF9GT1JNQVRfV0VCUBADGgiKtRgEd2VicBIeChFPVVRQVVRfRk9STUFUX0dJRhAEGgeKtRgDZ2lmEh4KEU9VVFBVVF9GT1JNQVRfU1ZHEAUaB4q1GANzdmcqZAoKTW9kZXJhdGlvbhIaChZNT0RFUkFUSU9OX1VOU1BFQ0lGSUVEEAASHQoPTU9ERVJBVElPTl9BVVRPEAEaCIq1GARhdXRvEhsKDk1PREVSQVRJT05fTE9XEAIaB4q1GANsb3cqlgEKClJlc29sdXRpb24SGgoWUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEhsKDlJFU09MVVRJT05fNTEyEAEaB4q1GAM1MTISGQoNUkVTT0xVVElPTl8xSxACGgaKtRgCMUsSGQoNUkVTT0xVVElPTl8ySxADGgaKtRgCMksSGQoNUkVTT0xVVElPTl80SxAEGgaKtRgCNEsqcwoNSW5wdXRGaWRlbGl0eRIeChpJTlBVVF9GSURFTElUWV9VTlNQRUNJRklFRBAAEh8KEklOUFVUX0ZJREVMSVRZX0xPVxABGgeKtRgDbG93EiEKE0lOUFVUX0ZJREVMSVRZX0hJR0gQAhoIirUYBGhpZ2gqqwEKDEltYWdlT3V0Y29tZRIdChlJTUFHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASKgoXSU1BR0VfT1VUQ09NRV9ERUxJVkVSRUQQARoNirUYCWRlbGl2ZXJlZBIqChdJTUFHRV9PVVRDT01FX01PREVSQVRFRBACGg2KtRgJbW9kZXJhdGVkEiQKFElNQUdFX09VVENPTUVfRkFJTEVEEAMaCoq1GAZmYWlsZWQq/AEKC1dhcm5pbmdLaW5kEhwKGFdBUk5JTkdfS0lORF9VTlNQRUNJRklFRBAAEiUKFFdBUk5JTkdfS0lORF9JR05PUkVEEAEaC4q1GAdpZ25vcmVkEiUKFFdBUk5JTkdfS0lORF9DTEFNUEVEEAIaC4q1GAdjbGFtcGVkEikKFldBUk5JTkdfS0lORF9DT05WRVJURUQQAxoNirUYCWNvbnZlcnRlZBInChVXQVJOSU5HX0tJTkRfRU1VTEFURUQQBBoMirUYCGVtdWxhdGVkEi0KGFdBUk5JTkdfS0lORF9TVUJTVElUVVRFRBAFGg+KtRgLc3Vic3RpdHV0ZWQq/gMKCVByaWNlVW5pdBIaChZQUklDRV9VTklUX1VOU1BFQ0lGSUVEEAASIwoSUFJJQ0VfVU5JVF9SRVFVRVNUEAEaC4q1GAdyZXF1ZXN0Eh8KEFBSSUNFX1VOSVRfSU1BR0UQAhoJirUYBWltYWdlEh8KEFBSSUNFX1VOSVRfUElYRUwQAxoJirUYBXBpeGVsEjUKG1BSSUNFX1VOSVRfVEVYVF9JTlBVVF9UT0tFThAEGhSKtRgQdGV4dF9pbnB1dF90b2tlbhJDCiJQUklDRV9VTklUX0NBQ0hFRF9URVhUX0lOUFVUX1RPS0VOEAUaG4q1GBdjYWNoZWRfdGV4dF9pbnB1dF90b2tlbhI3ChxQUklDRV9VTklUX0lNQUdFX0lOUFVUX1RPS0VOEAYaFYq1GBFpbWFnZV9pbnB1dF90b2tlbhJFCiNQUklDRV9VTklUX0NBQ0hFRF9JTUFHRV9JTlBVVF9UT0tFThAHGhyKtRgYY2FjaGVkX2ltYWdlX2lucHV0X3Rva2VuEjkKHVBSSUNFX1VOSVRfSU1BR0VfT1VUUFVUX1RPS0VOEAgaFoq1GBJpbWFnZV9vdXRwdXRfdG9rZW4SNwocUFJJQ0VfVU5JVF9URVhUX09VVFBVVF9UT0tFThAJGhWKtRgRdGV4dF9vdXRwdXRfdG9rZW5iBnByb3RvMw", [file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * Exact size in pixels.
@@ -70,6 +70,51 @@ export type AspectRatio = Message<"atelier.v1.AspectRatio"> & {
  */
 export const AspectRatioSchema: GenMessage<AspectRatio> = /*@__PURE__*/
   messageDesc(file_atelier_v1_image, 1);
+
+/**
+ * An image that is given to an edit.
+ *
+ * @generated from message atelier.v1.ImageSource
+ */
+export type ImageSource = Message<"atelier.v1.ImageSource"> & {
+  /**
+   * Where the image is. PNG, JPEG or WebP of at most 50 MB. Required.
+   *
+   * @generated from oneof atelier.v1.ImageSource.source
+   */
+  source: {
+    /**
+     * The file itself. A whole request must fit into 4 MiB; larger files go through UploadImage.
+     *
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * An https or data URL.
+     *
+     * @generated from field: string url = 2;
+     */
+    value: string;
+    case: "url";
+  } | {
+    /**
+     * Id that UploadImage returned, or the id of an image that this server made and still holds: the first part of its link after /images/.
+     *
+     * @generated from field: string image_id = 3;
+     */
+    value: string;
+    case: "imageId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message atelier.v1.ImageSource.
+ * Use `create(ImageSourceSchema)` to create a new message.
+ */
+export const ImageSourceSchema: GenMessage<ImageSource> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image, 2);
 
 /**
  * One image, or the reason why it is missing.
@@ -148,7 +193,7 @@ export type Image = Message<"atelier.v1.Image"> & {
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 2);
+  messageDesc(file_atelier_v1_image, 3);
 
 /**
  * Tokens that the provider counted.
@@ -197,7 +242,7 @@ export type Usage = Message<"atelier.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 3);
+  messageDesc(file_atelier_v1_image, 4);
 
 /**
  * Tokens by kind.
@@ -225,7 +270,7 @@ export type TokenDetails = Message<"atelier.v1.TokenDetails"> & {
  * Use `create(TokenDetailsSchema)` to create a new message.
  */
 export const TokenDetailsSchema: GenMessage<TokenDetails> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 4);
+  messageDesc(file_atelier_v1_image, 5);
 
 /**
  * What was made where the request left it open.
@@ -267,7 +312,7 @@ export type ResolvedParameters = Message<"atelier.v1.ResolvedParameters"> & {
  * Use `create(ResolvedParametersSchema)` to create a new message.
  */
 export const ResolvedParametersSchema: GenMessage<ResolvedParameters> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 5);
+  messageDesc(file_atelier_v1_image, 6);
 
 /**
  * One parameter that was ignored, clamped, converted or emulated.
@@ -302,7 +347,7 @@ export type Warning = Message<"atelier.v1.Warning"> & {
  * Use `create(WarningSchema)` to create a new message.
  */
 export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 6);
+  messageDesc(file_atelier_v1_image, 7);
 
 /**
  * What a request cost.
@@ -344,7 +389,7 @@ export type Cost = Message<"atelier.v1.Cost"> & {
  * Use `create(CostSchema)` to create a new message.
  */
 export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 7);
+  messageDesc(file_atelier_v1_image, 8);
 
 /**
  * What a request will cost, as far as it is known before anything is sent.
@@ -393,7 +438,7 @@ export type CostEstimate = Message<"atelier.v1.CostEstimate"> & {
  * Use `create(CostEstimateSchema)` to create a new message.
  */
 export const CostEstimateSchema: GenMessage<CostEstimate> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 8);
+  messageDesc(file_atelier_v1_image, 9);
 
 /**
  * One part of a cost.
@@ -435,7 +480,7 @@ export type CostLine = Message<"atelier.v1.CostLine"> & {
  * Use `create(CostLineSchema)` to create a new message.
  */
 export const CostLineSchema: GenMessage<CostLine> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 9);
+  messageDesc(file_atelier_v1_image, 10);
 
 /**
  * An amount in the unit of the operator's price list.
@@ -463,7 +508,7 @@ export type Charge = Message<"atelier.v1.Charge"> & {
  * Use `create(ChargeSchema)` to create a new message.
  */
 export const ChargeSchema: GenMessage<Charge> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_image, 10);
+  messageDesc(file_atelier_v1_image, 11);
 
 /**
  * Preset sizes. Any other size is given as exact `Dimensions` or as an `AspectRatio`.
@@ -994,6 +1039,47 @@ export const ResolutionSchema: GenEnum<Resolution> = /*@__PURE__*/
   enumDesc(file_atelier_v1_image, 7);
 
 /**
+ * How closely an edit keeps to the given images.
+ *
+ * @generated from enum atelier.v1.InputFidelity
+ */
+export const InputFidelity = {
+  /**
+   * Unset: what the model chooses.
+   *
+   * @generated from enum value: INPUT_FIDELITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Loosely.
+   *
+   * @generated from enum value: INPUT_FIDELITY_LOW = 1;
+   */
+  LOW: 1,
+
+  /**
+   * Closely, faces and logos above all; costs more input tokens.
+   *
+   * @generated from enum value: INPUT_FIDELITY_HIGH = 2;
+   */
+  HIGH: 2,
+} as const;
+
+/**
+ * How closely an edit keeps to the given images.
+ *
+ * @generated from enum atelier.v1.InputFidelity
+ */
+export type InputFidelity = (typeof InputFidelity)[keyof typeof InputFidelity] | UnknownEnum;
+
+/**
+ * Describes the enum atelier.v1.InputFidelity.
+ */
+export const InputFidelitySchema: GenEnum<InputFidelity> = /*@__PURE__*/
+  enumDesc(file_atelier_v1_image, 8);
+
+/**
  * What became of one image.
  *
  * @generated from enum atelier.v1.ImageOutcome
@@ -1039,7 +1125,7 @@ export type ImageOutcome = (typeof ImageOutcome)[keyof typeof ImageOutcome] | Un
  * Describes the enum atelier.v1.ImageOutcome.
  */
 export const ImageOutcomeSchema: GenEnum<ImageOutcome> = /*@__PURE__*/
-  enumDesc(file_atelier_v1_image, 8);
+  enumDesc(file_atelier_v1_image, 9);
 
 /**
  * What happened to a parameter.
@@ -1101,7 +1187,7 @@ export type WarningKind = (typeof WarningKind)[keyof typeof WarningKind] | Unkno
  * Describes the enum atelier.v1.WarningKind.
  */
 export const WarningKindSchema: GenEnum<WarningKind> = /*@__PURE__*/
-  enumDesc(file_atelier_v1_image, 9);
+  enumDesc(file_atelier_v1_image, 10);
 
 /**
  * What is billed for.
@@ -1191,5 +1277,5 @@ export type PriceUnit = (typeof PriceUnit)[keyof typeof PriceUnit] | UnknownEnum
  * Describes the enum atelier.v1.PriceUnit.
  */
 export const PriceUnitSchema: GenEnum<PriceUnit> = /*@__PURE__*/
-  enumDesc(file_atelier_v1_image, 10);
+  enumDesc(file_atelier_v1_image, 11);
 

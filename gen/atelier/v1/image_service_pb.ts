@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { AspectRatio, Background, Cost, CostEstimate, Dimensions, Image, Moderation, OutputFormat, Quality, Resolution, ResolvedParameters, ResponseFormat, Size, Style, Usage, Warning } from "./image_pb.ts";
+import type { AspectRatio, Background, Cost, CostEstimate, Dimensions, Image, ImageSource, InputFidelity, Moderation, OutputFormat, Quality, Resolution, ResolvedParameters, ResponseFormat, Size, Style, Usage, Warning } from "./image_pb.ts";
 import { file_atelier_v1_image } from "./image_pb.ts";
 import type { Model } from "./model_pb.ts";
 import { file_atelier_v1_model } from "./model_pb.ts";
@@ -17,7 +17,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/image_service.proto.
  */
 export const file_atelier_v1_image_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEivAgKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAgSJAoOcGFydGlhbF9pbWFnZXMYFyABKA1CB7pIBCoCGANIBYgBAUIbCg5tb2RlbF9zZWxlY3RvchIJirUYBW1vZGVsQhkKDXNpemVfc2VsZWN0b3ISCIq1GARzaXplQgQKAl9uQhUKE19vdXRwdXRfY29tcHJlc3Npb25CBwoFX3NlZWRCEQoPX3BhcnRpYWxfaW1hZ2VzIlkKG1N0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKGAgocU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIuCghhY2NlcHRlZBgBIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtQWNjZXB0ZWRIABIuCghwcm9ncmVzcxgCIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtUHJvZ3Jlc3NIABInCgVjaHVuaxgDIAEoCzIWLmF0ZWxpZXIudjEuSW1hZ2VDaHVua0gAEiIKBWltYWdlGAQgASgLMhEuYXRlbGllci52MS5JbWFnZUgAEjAKCWNvbXBsZXRlZBgFIAEoCzIbLmF0ZWxpZXIudjEuU3RyZWFtQ29tcGxldGVkSABCBwoFZXZlbnQiaQoOU3RyZWFtQWNjZXB0ZWQSDwoHdGFza19pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyIiCg5TdHJlYW1Qcm9ncmVzcxIQCghmcmFjdGlvbhgBIAEoASJlCgpJbWFnZUNodW5rEg0KBWluZGV4GAEgASgNEhoKDXByZXZpZXdfaW5kZXgYAiABKA1IAIgBARIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAhCEAoOX3ByZXZpZXdfaW5kZXgi7wEKD1N0cmVhbUNvbXBsZXRlZBIPCgdjcmVhdGVkGAEgASgDEiAKBXVzYWdlGAIgASgLMhEuYXRlbGllci52MS5Vc2FnZRIwCghyZXNvbHZlZBgDIAEoCzIeLmF0ZWxpZXIudjEuUmVzb2x2ZWRQYXJhbWV0ZXJzEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nEh4KBGNvc3QYBSABKAsyEC5hdGVsaWVyLnYxLkNvc3QSMAoPcHJvdmlkZXJfZmllbGRzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLLAgoWR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIPCgdjcmVhdGVkGAEgASgDEiEKBmltYWdlcxgCIAMoCzIRLmF0ZWxpZXIudjEuSW1hZ2USIAoFdXNhZ2UYAyABKAsyES5hdGVsaWVyLnYxLlVzYWdlEjAKCHJlc29sdmVkGAQgASgLMh4uYXRlbGllci52MS5SZXNvbHZlZFBhcmFtZXRlcnMSJQoId2FybmluZ3MYBSADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSHgoEY29zdBgIIAEoCzIQLmF0ZWxpZXIudjEuQ29zdBIPCgd0YXNrX2lkGAkgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiUQoTRXN0aW1hdGVDb3N0UmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKKAQoURXN0aW1hdGVDb3N0UmVzcG9uc2USKgoIZXN0aW1hdGUYASABKAsyGC5hdGVsaWVyLnYxLkNvc3RFc3RpbWF0ZRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZzKsAgoMSW1hZ2VTZXJ2aWNlElcKDkdlbmVyYXRlSW1hZ2VzEiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3QaIi5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVzcG9uc2USawoUU3RyZWFtR2VuZXJhdGVJbWFnZXMSJy5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBooLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZTABElYKDEVzdGltYXRlQ29zdBIfLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVxdWVzdBogLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEivAgKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAgSJAoOcGFydGlhbF9pbWFnZXMYFyABKA1CB7pIBCoCGANIBYgBAUIbCg5tb2RlbF9zZWxlY3RvchIJirUYBW1vZGVsQhkKDXNpemVfc2VsZWN0b3ISCIq1GARzaXplQgQKAl9uQhUKE19vdXRwdXRfY29tcHJlc3Npb25CBwoFX3NlZWRCEQoPX3BhcnRpYWxfaW1hZ2VzIlkKG1N0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKGAgocU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIuCghhY2NlcHRlZBgBIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtQWNjZXB0ZWRIABIuCghwcm9ncmVzcxgCIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtUHJvZ3Jlc3NIABInCgVjaHVuaxgDIAEoCzIWLmF0ZWxpZXIudjEuSW1hZ2VDaHVua0gAEiIKBWltYWdlGAQgASgLMhEuYXRlbGllci52MS5JbWFnZUgAEjAKCWNvbXBsZXRlZBgFIAEoCzIbLmF0ZWxpZXIudjEuU3RyZWFtQ29tcGxldGVkSABCBwoFZXZlbnQiaQoOU3RyZWFtQWNjZXB0ZWQSDwoHdGFza19pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyIiCg5TdHJlYW1Qcm9ncmVzcxIQCghmcmFjdGlvbhgBIAEoASJlCgpJbWFnZUNodW5rEg0KBWluZGV4GAEgASgNEhoKDXByZXZpZXdfaW5kZXgYAiABKA1IAIgBARIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAhCEAoOX3ByZXZpZXdfaW5kZXgi7wEKD1N0cmVhbUNvbXBsZXRlZBIPCgdjcmVhdGVkGAEgASgDEiAKBXVzYWdlGAIgASgLMhEuYXRlbGllci52MS5Vc2FnZRIwCghyZXNvbHZlZBgDIAEoCzIeLmF0ZWxpZXIudjEuUmVzb2x2ZWRQYXJhbWV0ZXJzEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nEh4KBGNvc3QYBSABKAsyEC5hdGVsaWVyLnYxLkNvc3QSMAoPcHJvdmlkZXJfZmllbGRzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLLAgoWR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIPCgdjcmVhdGVkGAEgASgDEiEKBmltYWdlcxgCIAMoCzIRLmF0ZWxpZXIudjEuSW1hZ2USIAoFdXNhZ2UYAyABKAsyES5hdGVsaWVyLnYxLlVzYWdlEjAKCHJlc29sdmVkGAQgASgLMh4uYXRlbGllci52MS5SZXNvbHZlZFBhcmFtZXRlcnMSJQoId2FybmluZ3MYBSADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSHgoEY29zdBgIIAEoCzIQLmF0ZWxpZXIudjEuQ29zdBIPCgd0YXNrX2lkGAkgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiUQoTRXN0aW1hdGVDb3N0UmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKKAQoURXN0aW1hdGVDb3N0UmVzcG9uc2USKgoIZXN0aW1hdGUYASABKAsyGC5hdGVsaWVyLnYxLkNvc3RFc3RpbWF0ZRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyLrAQoRRWRpdEltYWdlc1JlcXVlc3QSPQoKcGFyYW1ldGVycxgBIAEoCzIhLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXF1ZXN0Qga6SAPIAQESMwoGaW1hZ2VzGAIgAygLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZUIKukgHkgEECAEQEBIlCgRtYXNrGAMgASgLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZRI7Cg5pbnB1dF9maWRlbGl0eRgEIAEoDjIZLmF0ZWxpZXIudjEuSW5wdXRGaWRlbGl0eUIIukgFggECEAEiSAoSRWRpdEltYWdlc1Jlc3BvbnNlEjIKBnJlc3VsdBgBIAEoCzIiLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXNwb25zZSJRChdTdHJlYW1FZGl0SW1hZ2VzUmVxdWVzdBI2CgdyZXF1ZXN0GAEgASgLMh0uYXRlbGllci52MS5FZGl0SW1hZ2VzUmVxdWVzdEIGukgDyAEBIlQKGFN0cmVhbUVkaXRJbWFnZXNSZXNwb25zZRI4CgZyZXN1bHQYASABKAsyKC5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVzcG9uc2UigAEKF0NyZWF0ZVZhcmlhdGlvbnNSZXF1ZXN0Ei4KBWltYWdlGAEgASgLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZUIGukgDyAEBEjUKCnBhcmFtZXRlcnMYAiABKAsyIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdCJOChhDcmVhdGVWYXJpYXRpb25zUmVzcG9uc2USMgoGcmVzdWx0GAEgASgLMiIuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1Jlc3BvbnNlIi0KElVwbG9hZEltYWdlUmVxdWVzdBIXCgRkYXRhGAEgASgMQgm6SAZ6BBiAgEAijwEKE1VwbG9hZEltYWdlUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSEgoKbWVkaWFfdHlwZRgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEioKCmRpbWVuc2lvbnMYBCABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSEgoKZXhwaXJlc19hdBgFIAEoAzKLBQoMSW1hZ2VTZXJ2aWNlElcKDkdlbmVyYXRlSW1hZ2VzEiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3QaIi5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVzcG9uc2USawoUU3RyZWFtR2VuZXJhdGVJbWFnZXMSJy5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBooLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZTABElYKDEVzdGltYXRlQ29zdBIfLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVxdWVzdBogLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVzcG9uc2UiA5ACARJLCgpFZGl0SW1hZ2VzEh0uYXRlbGllci52MS5FZGl0SW1hZ2VzUmVxdWVzdBoeLmF0ZWxpZXIudjEuRWRpdEltYWdlc1Jlc3BvbnNlEl8KEFN0cmVhbUVkaXRJbWFnZXMSIy5hdGVsaWVyLnYxLlN0cmVhbUVkaXRJbWFnZXNSZXF1ZXN0GiQuYXRlbGllci52MS5TdHJlYW1FZGl0SW1hZ2VzUmVzcG9uc2UwARJdChBDcmVhdGVWYXJpYXRpb25zEiMuYXRlbGllci52MS5DcmVhdGVWYXJpYXRpb25zUmVxdWVzdBokLmF0ZWxpZXIudjEuQ3JlYXRlVmFyaWF0aW9uc1Jlc3BvbnNlElAKC1VwbG9hZEltYWdlEh4uYXRlbGllci52MS5VcGxvYWRJbWFnZVJlcXVlc3QaHy5hdGVsaWVyLnYxLlVwbG9hZEltYWdlUmVzcG9uc2UoAWIGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * Asks for images.
@@ -608,6 +608,230 @@ export const EstimateCostResponseSchema: GenMessage<EstimateCostResponse> = /*@_
   messageDesc(file_atelier_v1_image_service, 9);
 
 /**
+ * Asks for images made out of given ones.
+ *
+ * @generated from message atelier.v1.EditImagesRequest
+ */
+export type EditImagesRequest = Message<"atelier.v1.EditImagesRequest"> & {
+  /**
+   * What to make: prompt, model and everything else that GenerateImages takes. Required.
+   *
+   * @generated from field: atelier.v1.GenerateImagesRequest parameters = 1;
+   */
+  parameters?: GenerateImagesRequest | undefined;
+
+  /**
+   * The images to work on, 1 to 16; models take fewer. Required.
+   *
+   * @generated from field: repeated atelier.v1.ImageSource images = 2;
+   */
+  images: ImageSource[];
+
+  /**
+   * A PNG of the first image's size whose transparent places are to be painted over. Unset: the whole image may change.
+   *
+   * @generated from field: atelier.v1.ImageSource mask = 3;
+   */
+  mask?: ImageSource | undefined;
+
+  /**
+   * How closely to keep to the given images. Unset: what the model chooses.
+   *
+   * @generated from field: atelier.v1.InputFidelity input_fidelity = 4;
+   */
+  inputFidelity: InputFidelity;
+};
+
+/**
+ * Describes the message atelier.v1.EditImagesRequest.
+ * Use `create(EditImagesRequestSchema)` to create a new message.
+ */
+export const EditImagesRequestSchema: GenMessage<EditImagesRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 10);
+
+/**
+ * The images that were made.
+ *
+ * @generated from message atelier.v1.EditImagesResponse
+ */
+export type EditImagesResponse = Message<"atelier.v1.EditImagesResponse"> & {
+  /**
+   * As GenerateImages answers.
+   *
+   * @generated from field: atelier.v1.GenerateImagesResponse result = 1;
+   */
+  result?: GenerateImagesResponse | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.EditImagesResponse.
+ * Use `create(EditImagesResponseSchema)` to create a new message.
+ */
+export const EditImagesResponseSchema: GenMessage<EditImagesResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 11);
+
+/**
+ * Asks for an edit, streamed.
+ *
+ * @generated from message atelier.v1.StreamEditImagesRequest
+ */
+export type StreamEditImagesRequest = Message<"atelier.v1.StreamEditImagesRequest"> & {
+  /**
+   * What to make. Required.
+   *
+   * @generated from field: atelier.v1.EditImagesRequest request = 1;
+   */
+  request?: EditImagesRequest | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.StreamEditImagesRequest.
+ * Use `create(StreamEditImagesRequestSchema)` to create a new message.
+ */
+export const StreamEditImagesRequestSchema: GenMessage<StreamEditImagesRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 12);
+
+/**
+ * One thing that happened.
+ *
+ * @generated from message atelier.v1.StreamEditImagesResponse
+ */
+export type StreamEditImagesResponse = Message<"atelier.v1.StreamEditImagesResponse"> & {
+  /**
+   * As StreamGenerateImages tells it.
+   *
+   * @generated from field: atelier.v1.StreamGenerateImagesResponse result = 1;
+   */
+  result?: StreamGenerateImagesResponse | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.StreamEditImagesResponse.
+ * Use `create(StreamEditImagesResponseSchema)` to create a new message.
+ */
+export const StreamEditImagesResponseSchema: GenMessage<StreamEditImagesResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 13);
+
+/**
+ * Asks for variations of an image.
+ *
+ * @generated from message atelier.v1.CreateVariationsRequest
+ */
+export type CreateVariationsRequest = Message<"atelier.v1.CreateVariationsRequest"> & {
+  /**
+   * The image. Required.
+   *
+   * @generated from field: atelier.v1.ImageSource image = 1;
+   */
+  image?: ImageSource | undefined;
+
+  /**
+   * Model, n, size, response_format and the like, as GenerateImages takes them; `prompt` must be empty.
+   *
+   * @generated from field: atelier.v1.GenerateImagesRequest parameters = 2;
+   */
+  parameters?: GenerateImagesRequest | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.CreateVariationsRequest.
+ * Use `create(CreateVariationsRequestSchema)` to create a new message.
+ */
+export const CreateVariationsRequestSchema: GenMessage<CreateVariationsRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 14);
+
+/**
+ * The images that were made.
+ *
+ * @generated from message atelier.v1.CreateVariationsResponse
+ */
+export type CreateVariationsResponse = Message<"atelier.v1.CreateVariationsResponse"> & {
+  /**
+   * As GenerateImages answers.
+   *
+   * @generated from field: atelier.v1.GenerateImagesResponse result = 1;
+   */
+  result?: GenerateImagesResponse | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.CreateVariationsResponse.
+ * Use `create(CreateVariationsResponseSchema)` to create a new message.
+ */
+export const CreateVariationsResponseSchema: GenMessage<CreateVariationsResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 15);
+
+/**
+ * A part of an upload.
+ *
+ * @generated from message atelier.v1.UploadImageRequest
+ */
+export type UploadImageRequest = Message<"atelier.v1.UploadImageRequest"> & {
+  /**
+   * The next bytes of the file, at most 1 MiB.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message atelier.v1.UploadImageRequest.
+ * Use `create(UploadImageRequestSchema)` to create a new message.
+ */
+export const UploadImageRequestSchema: GenMessage<UploadImageRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 16);
+
+/**
+ * An image that was taken in.
+ *
+ * @generated from message atelier.v1.UploadImageResponse
+ */
+export type UploadImageResponse = Message<"atelier.v1.UploadImageResponse"> & {
+  /**
+   * Id for `ImageSource.image_id`.
+   *
+   * @generated from field: string image_id = 1;
+   */
+  imageId: string;
+
+  /**
+   * What the file turned out to be, e.g. "image/png".
+   *
+   * @generated from field: string media_type = 2;
+   */
+  mediaType: string;
+
+  /**
+   * Size of the file in bytes.
+   *
+   * @generated from field: uint64 size_bytes = 3;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * Size of the image in pixels.
+   *
+   * @generated from field: atelier.v1.Dimensions dimensions = 4;
+   */
+  dimensions?: Dimensions | undefined;
+
+  /**
+   * Unix seconds at which it is forgotten.
+   *
+   * @generated from field: int64 expires_at = 5;
+   */
+  expiresAt: bigint;
+};
+
+/**
+ * Describes the message atelier.v1.UploadImageResponse.
+ * Use `create(UploadImageResponseSchema)` to create a new message.
+ */
+export const UploadImageResponseSchema: GenMessage<UploadImageResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 17);
+
+/**
  * Makes images.
  *
  * @generated from service atelier.v1.ImageService
@@ -652,6 +876,52 @@ export const ImageService: GenService<{
     methodKind: "unary";
     input: typeof EstimateCostRequestSchema;
     output: typeof EstimateCostResponseSchema;
+  },
+  /**
+   * Makes images out of given images and a prompt, and returns when all of them exist.
+   *
+   * REST: POST /v1/images/edits, as multipart/form-data or JSON. What holds for GenerateImages holds here.
+   *
+   * @generated from rpc atelier.v1.ImageService.EditImages
+   */
+  editImages: {
+    methodKind: "unary";
+    input: typeof EditImagesRequestSchema;
+    output: typeof EditImagesResponseSchema;
+  },
+  /**
+   * Edits images and tells how it goes, as StreamGenerateImages does.
+   *
+   * REST: POST /v1/images/edits with `stream: true`.
+   *
+   * @generated from rpc atelier.v1.ImageService.StreamEditImages
+   */
+  streamEditImages: {
+    methodKind: "server_streaming";
+    input: typeof StreamEditImagesRequestSchema;
+    output: typeof StreamEditImagesResponseSchema;
+  },
+  /**
+   * Makes variations of an image: an edit with a fixed instruction, by a model that can edit, flagged in `warnings`.
+   *
+   * REST: POST /v1/images/variations.
+   *
+   * @generated from rpc atelier.v1.ImageService.CreateVariations
+   */
+  createVariations: {
+    methodKind: "unary";
+    input: typeof CreateVariationsRequestSchema;
+    output: typeof CreateVariationsResponseSchema;
+  },
+  /**
+   * Takes an image of up to 50 MB in parts of at most 1 MiB and keeps it for an hour, for edits to refer to.
+   *
+   * @generated from rpc atelier.v1.ImageService.UploadImage
+   */
+  uploadImage: {
+    methodKind: "client_streaming";
+    input: typeof UploadImageRequestSchema;
+    output: typeof UploadImageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_atelier_v1_image_service, 0);
