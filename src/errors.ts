@@ -184,6 +184,17 @@ export const errorTable = {
     message: 'the server is shutting down',
     meaning: 'The server is shutting down. Send the request again; another process will take it.'
   },
+  TOO_MANY_UPLOADS: {
+    rpc: Code.ResourceExhausted,
+    http: 429,
+    type: 'rate_limit_error',
+    code: 'too_many_uploads',
+    retryable: true,
+    billed: 'no',
+    message: 'the files of this organization’s requests in flight would take up more than {limitBytes} bytes',
+    meaning:
+      'The files that the organization has sent for edits in flight take up too much space together. Wait for `retry-after`, then send it again.'
+  },
   PROVIDER_REJECTED: {
     ...invalid,
     code: 'provider_rejected',

@@ -3,7 +3,8 @@ import {
   type EstimateCostRequest,
   type EstimateCostResponse,
   type GenerateImagesRequest,
-  GenerateImagesRequestSchema
+  GenerateImagesRequestSchema,
+  type UploadImageResponse
 } from '../gen/atelier/v1/image_service_pb.ts'
 import {
   type GetModelRequest,
@@ -18,10 +19,19 @@ import { createValidate } from './admission/validate.ts'
 import type { Call } from './call.ts'
 import { gatewayError } from './errors.ts'
 import type { GenerationEvent } from './events.ts'
+import { type VariationOrder, withVariationPrompt } from './services/create-variations.ts'
+import type { EditOrder } from './services/edit-images.ts'
+import { disposingUploads } from './services/take-inputs.ts'
 
 /** Every operation of the server; REST and RPC are two ways to call them. */
 export interface Operations {
   generateImages(request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent>
+  /** Takes over the uploads of the order: they are disposed of when the events end or are left, whatever happens. */
+  editImages(order: EditOrder, call: Call): AsyncIterable<GenerationEvent>
+  /** Takes over the upload, as `editImages` does. The prompt must be empty. */
+  createVariations(order: VariationOrder, call: Call): AsyncIterable<GenerationEvent>
+  /** Keeps an image for an hour, for edits to refer to. */
+  uploadImage(source: AsyncIterable<Uint8Array>, call: Call): Promise<UploadImageResponse>
   estimateCost(request: EstimateCostRequest, call: Call): Promise<EstimateCostResponse>
   listModels(request: ListModelsRequest, call: Call): Promise<ListModelsResponse>
   getModel(request: GetModelRequest, call: Call): Promise<GetModelResponse>
@@ -29,6 +39,9 @@ export interface Operations {
 
 export interface Services {
   generateImages(request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent>
+  editImages(order: EditOrder, call: Call): AsyncIterable<GenerationEvent>
+  createVariations(order: VariationOrder, call: Call): AsyncIterable<GenerationEvent>
+  uploadImage(source: AsyncIterable<Uint8Array>, call: Call): Promise<UploadImageResponse>
   estimateCost(request: GenerateImagesRequest): EstimateCostResponse
   listModels(): ListModelsResponse
   getModel(request: GetModelRequest): GetModelResponse
@@ -61,6 +74,27 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
         admit(GenerateImagesRequestSchema, request, call)
         return services.generateImages(normalizeGenerateImages(request), call)
       }),
+    editImages: (order, call) =>
+      disposingUploads(
+        [...order.images, order.mask],
+        inOnePlace(() => {
+          admit(GenerateImagesRequestSchema, order.parameters, call)
+          return services.editImages({ ...order, parameters: normalizeGenerateImages(order.parameters) }, call)
+        })
+      ),
+    createVariations: (order, call) =>
+      disposingUploads(
+        [order.image],
+        inOnePlace(() => {
+          const parameters = withVariationPrompt(order.parameters)
+          admit(GenerateImagesRequestSchema, parameters, call)
+          return services.createVariations({ ...order, parameters: normalizeGenerateImages(parameters) }, call)
+        })
+      ),
+    uploadImage: async (source, call) => {
+      requireScope(call.caller, 'generate')
+      return services.uploadImage(source, call)
+    },
     estimateCost: async ({ request }, call) => {
       requireScope(call.caller, 'generate')
       if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })

@@ -18,9 +18,12 @@ import type { ConfiguredProvider } from './routing/attempt.ts'
 import { loadCatalog } from './routing/catalog.ts'
 import { createModels } from './routing/models.ts'
 import { adapters } from './server/adapters.ts'
+import { createCreateVariations } from './services/create-variations.ts'
+import { createEditImages } from './services/edit-images.ts'
 import { createEstimateCost } from './services/estimate-cost.ts'
 import { createGenerateImages } from './services/generate-images.ts'
 import { createGetModel, createListModels } from './services/models.ts'
+import { createUploadImage } from './services/upload-image.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { openDatabase } from './storage/database.ts'
 import { createDiskBlobStore } from './storage/disk-blob-store.ts'
@@ -28,6 +31,7 @@ import { createLinks } from './storage/links.ts'
 import { openMasterKey } from './storage/master-key.ts'
 import { createScratchFiles } from './storage/scratch-files.ts'
 import { createSpool } from './storage/spool.ts'
+import { createUploads } from './storage/uploads.ts'
 import { createRunner } from './tasks/runner.ts'
 import { createUpstreamClient } from './upstream/client.ts'
 import { createUntrustedUrlFetcher } from './upstream/untrusted-url.ts'
@@ -78,20 +82,21 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
   const scratch = createScratchFiles({ directory: join(settings.dataDir, 'scratch') })
   const transcoder = parts.use(createTranscoder({ maxConcurrent: 2 }, { scratch }))
   const spool = createSpool({ directory: join(settings.dataDir, 'spool') })
+  const uploads = createUploads({ directory: join(settings.dataDir, 'uploads') })
 
   const fetcher = parts.use(createUntrustedUrlFetcher({ allow: settings.egressAllow }))
   const catalog = loadCatalog()
   const providers = new Map(settings.providers.map((provider) => [provider.name, configure(provider, catalog, parts)]))
   const models = createModels(settings, { catalog })
   const prices = createPrices(settings)
+  const delivery = createDelivery({ fetcher, blobs, links, transcoder })
+  const generation = { models, providers, runner: createRunner({}, { providers, spool }), prices, delivery }
+  const editImages = createEditImages(settings, { ...generation, uploads, blobs, fetcher })
   const operations = createOperations(settings, {
-    generateImages: createGenerateImages(settings, {
-      models,
-      providers,
-      runner: createRunner({}, { providers, spool }),
-      prices,
-      delivery: createDelivery({ fetcher, blobs, links, transcoder })
-    }),
+    generateImages: createGenerateImages(settings, generation),
+    editImages,
+    createVariations: createCreateVariations({ models, editImages }),
+    uploadImage: createUploadImage({ uploads, blobs }),
     estimateCost: createEstimateCost({ models, providers, prices }),
     listModels: createListModels({ models }),
     getModel: createGetModel({ models })
@@ -108,10 +113,11 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
     log,
     unready
   }
-  const restDeps = { ...wire, downloads: createDownloads({ blobs, links }), metrics }
+  const restDeps = { ...wire, uploads, downloads: createDownloads({ blobs, links }), metrics }
   const rest = createRestHandler(createRestRoutes(settings, restDeps), restDeps)
   const rpc = createRpcHandler({
     ...wire,
+    uploads,
     hostImage: (image, provider, call) =>
       host(image, { provider, linkLifetimeSeconds: settings.linkLifetimeSeconds }, call, { blobs, links })
   })

@@ -22,6 +22,8 @@ export interface LiftOptions extends Partial<JsonLimits> {
   emit?: readonly string[]
   /** Of one lifted string; 256 MiB unless told. */
   maxLiftedBytes?: number
+  /** Refuses the keys that `parseJson` refuses. */
+  refusePrototypeKeys?: boolean
 }
 
 export type JsonPart =
@@ -45,7 +47,7 @@ export async function* readJson(source: AsyncIterable<Uint8Array>, options: Lift
     ...limitsOf(options),
     lift: options.lift.map(toPattern),
     emit: options.emit?.map(toPattern) ?? [],
-    refusePrototypeKeys: false
+    refusePrototypeKeys: options.refusePrototypeKeys ?? false
   })
   const document = createJsonSource(source)
   try {

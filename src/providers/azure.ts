@@ -20,7 +20,7 @@ export function azureDialect({ baseUrl, apiVersion, auth }: AzureOptions): OpenA
   const query = version === undefined ? '' : `?api-version=${encodeURIComponent(version)}`
   const prefix = /\/openai\/*$/.test(pathname) ? '' : '/openai'
   return {
-    path: (deployment) => `${isV1 ? '' : `${prefix}/deployments/${encodeURIComponent(deployment)}`}/images/generations${query}`,
+    path: (deployment, operation) => `${isV1 ? '' : `${prefix}/deployments/${encodeURIComponent(deployment)}`}/images/${operation}${query}`,
     namesModel: isV1,
     authorize: (credential) => (auth === 'bearer' ? { authorization: `Bearer ${credential}` } : { 'api-key': credential })
   }

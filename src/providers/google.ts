@@ -7,7 +7,8 @@ import type { UpstreamClient } from '../upstream/client.ts'
 import { readHead } from './error-answer.ts'
 import { fromWire } from './google-answer.ts'
 import { toProviderError } from './google-errors.ts'
-import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
+import { jsonBody } from './json-body.ts'
+import type { AttemptContext, InputImage, Provider, ProviderEvent, Work } from './provider.ts'
 
 export interface GoogleOptions {
   /** Name of the provider in errors. */
@@ -20,7 +21,8 @@ export interface GoogleOptions {
 
 /**
  * Google's Gemini API, `generateContent`. The credential is sent as `x-goog-api-key`, an empty one not at all. One call makes one image,
- * which is handed out when the whole answer is here: only its end says which image is the result.
+ * which is handed out when the whole answer is here: only its end says which image is the result. Images to work on travel inside the
+ * body, read and turned into base64 while it is sent.
  */
 export function createGoogleProvider(options: GoogleOptions, deps: { client: UpstreamClient }): Provider {
   const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
@@ -37,7 +39,7 @@ export function createGoogleProvider(options: GoogleOptions, deps: { client: Ups
         'content-type': 'application/json',
         ...(credential === '' ? {} : { 'x-goog-api-key': credential })
       },
-      body: JSON.stringify(toWire(work)),
+      body: work.inputs ? jsonBody((place) => toWire(work, place)) : JSON.stringify(toWire(work)),
       signal,
       timeoutMs: attempt.timeoutMs
     })
@@ -75,12 +77,19 @@ const requestOptions: Readonly<Record<string, string>> = {
   systemInstruction: 'systemInstruction'
 }
 
-/** The body of `generateContent`. Throws INVALID_SIZE for a size in pixels, which the vendor cannot be asked for. */
-export function toWire({ request, upstreamModel }: Work): JsonObject {
+/**
+ * The body of `generateContent`; images to work on stand behind the prompt, each with what `dataOf` gives for it as its data. Throws what
+ * the vendor cannot be asked for, with the outcome `not_sent`: INVALID_SIZE for a size in pixels, INVALID_PARAMETER for a mask.
+ */
+export function toWire({ request, upstreamModel, inputs }: Work, dataOf: (image: InputImage) => string = () => ''): JsonObject {
+  if (inputs?.mask) {
+    throw gatewayError('INVALID_PARAMETER', { param: 'mask', problem: `${upstreamModel} takes no mask` }, { outcome: 'not_sent' })
+  }
+  const images = (inputs?.images ?? []).map((image) => ({ inlineData: { mimeType: image.mediaType, data: dataOf(image) } }))
   const imageConfig = imageConfigOf(request, upstreamModel)
   const { systemInstruction, ...beside } = pick(request.providerOptions, requestOptions)
   return {
-    contents: [{ role: 'user', parts: [{ text: request.prompt }] }],
+    contents: [{ role: 'user', parts: [{ text: request.prompt }, ...images] }],
     ...(systemInstruction === undefined ? {} : { systemInstruction: toContent(systemInstruction) }),
     ...beside,
     generationConfig: {

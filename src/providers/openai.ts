@@ -6,16 +6,18 @@ import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import { readHead } from './error-answer.ts'
+import { multipartBody } from './multipart-body.ts'
 import { fromWire } from './openai-answer.ts'
 import { type OpenAIDialect, openaiDialect } from './openai-dialect.ts'
 import { toProviderError } from './openai-errors.ts'
+import { toForm } from './openai-form.ts'
 import { fromStream } from './openai-stream.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 
 export interface OpenAIOptions {
   /** Name of the provider in errors. */
   name: string
-  /** Where `images/generations` is, e.g. "https://api.openai.com/v1"; the client calls paths below it. */
+  /** Where `images/generations` and `images/edits` are, e.g. "https://api.openai.com/v1"; the client calls paths below it. */
   baseUrl: string
   /** Sent with every call, e.g. OpenAI-Organization. */
   headers: Record<string, string>
@@ -23,7 +25,10 @@ export interface OpenAIOptions {
   dialect?: OpenAIDialect
 }
 
-/** OpenAI's Images API and every server shaped like it. An empty credential is not sent at all. */
+/**
+ * OpenAI's Images API and every server shaped like it. An empty credential is not sent at all. Images are edited by `images/edits`, as a
+ * form whose files are read while they are sent; a mask goes as it is, for OpenAI's own meaning of one is the contract's.
+ */
 export function createOpenAIProvider(options: OpenAIOptions, deps: { client: UpstreamClient }): Provider {
   const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
   const dialect = options.dialect ?? openaiDialect
@@ -31,16 +36,18 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
     const { credential, signal, log } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
+    const fields = dialect.namesModel ? toWire(work) : withoutModel(toWire(work))
+    const form = work.inputs && multipartBody(toForm(fields, work.inputs))
     const response = await deps.client.send({
       method: 'POST',
-      path: dialect.path(work.upstreamModel),
+      path: dialect.path(work.upstreamModel, form ? 'edits' : 'generations'),
       headers: {
         ...headers,
         accept: 'application/json',
-        'content-type': 'application/json',
+        'content-type': form?.contentType ?? 'application/json',
         ...(credential === '' ? {} : dialect.authorize(credential))
       },
-      body: JSON.stringify(dialect.namesModel ? toWire(work) : withoutModel(toWire(work))),
+      body: form ?? JSON.stringify(fields),
       signal,
       timeoutMs: attempt.timeoutMs
     })
@@ -63,8 +70,8 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
 }
 
 /**
- * The body of `POST images/generations`: what is set, under its REST name, then the request's own further parameters. Throws
- * INVALID_PARAMETER for `stream: true` among these: nobody could read that answer.
+ * The fields of `POST images/generations` and `images/edits`: what is set, under its REST name, then the request's own further
+ * parameters. Throws INVALID_PARAMETER for `stream: true` among these: nobody could read that answer.
  */
 export function toWire(work: Work): JsonObject {
   const { request, upstreamModel, n } = work

@@ -7,6 +7,7 @@ import {
   OutputFormat,
   OutputFormatSchema,
   Resolution,
+  Size,
   SizeSchema,
   Style
 } from '../../gen/atelier/v1/image_pb.ts'
@@ -14,16 +15,18 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import type { Sketch } from '../images/sketch/sketcher.ts'
-import type { Work } from './provider.ts'
+import type { EditInputs, Work } from './provider.ts'
 
 /** What a request asks of the local renderer. */
 export interface SketchOrder {
-  sketch: Omit<Sketch, 'seed'>
+  sketch: Omit<Sketch, 'seed' | 'share'>
   seed: number | undefined
   outputFormat: OutputFormat
   mediaType: string
   delayMs: number
   fail: Failure | undefined
+  /** How many unfinished drawings to show before each image. */
+  previews: number
 }
 
 /** The `provider_options` that the local renderer knows. */
@@ -34,24 +37,26 @@ const failures = ['moderation', 'rate_limit', 'provider_error', 'cut_off'] as co
 export type Failure = (typeof failures)[number]
 
 /** Reads an order. Throws INVALID_SIZE or INVALID_PARAMETER, naming what is allowed; ignores options that it does not know. */
-export function readSketchOrder({ request, upstreamModel }: Work): SketchOrder {
+export function readSketchOrder({ request, upstreamModel, inputs }: Work): SketchOrder {
   const format = readFormat(request.outputFormat)
   const transparent = request.background === Background.TRANSPARENT
   if (transparent && format === 'jpeg') throw invalid('background', 'transparent needs the output_format png or webp')
   return {
     sketch: {
       prompt: request.prompt,
-      ...readSize(request, upstreamModel),
+      ...readSize(request, inputs, upstreamModel),
       mood: moods[request.style] ?? 'plain',
       transparent,
       format,
-      quality: request.outputCompression ?? 100
+      quality: request.outputCompression ?? 100,
+      ...(inputs && { on: { images: inputs.images, ...(inputs.mask && { mask: inputs.mask }) } })
     },
     seed: request.seed,
     outputFormat: formats[format],
     mediaType: `image/${format}`,
     delayMs: readDelay(request.providerOptions?.delay_ms),
-    fail: readFailure(request.providerOptions?.fail)
+    fail: readFailure(request.providerOptions?.fail),
+    previews: request.partialImages ?? 0
   }
 }
 
@@ -71,11 +76,28 @@ function readFormat(format: OutputFormat): keyof typeof formats {
 const shortestEdge = 64
 const longestEdge = 4096
 
-function readSize(request: GenerateImagesRequest, model: string): { width: number; height: number } {
+function readSize(request: GenerateImagesRequest, inputs: EditInputs | undefined, model: string): { width: number; height: number } {
+  const [first] = inputs?.images ?? []
+  if (first && isOpen(request)) return sizeLike(first)
   const { width, height } = sizeAskedFor(request)
   if (Math.min(width, height) >= shortestEdge && Math.max(width, height) <= longestEdge) return { width, height }
   const allowed = `from ${shortestEdge} to ${longestEdge} pixels wide and high`
   throw gatewayError('INVALID_SIZE', { model, allowed }, { outcome: 'not_sent', param: 'size' })
+}
+
+function isOpen({ sizeSelector, resolution }: GenerateImagesRequest): boolean {
+  return resolution === 0 && (sizeSelector.case === undefined || (sizeSelector.case === 'size' && sizeSelector.value === Size.SIZE_AUTO))
+}
+
+/** Longest edge of an edit whose size is left open, where the image itself is larger. */
+const longestOpenEdge = 2048
+
+/** An image's own size, in its own ratio as far as the limits allow. */
+function sizeLike({ width, height }: { width: number; height: number }): { width: number; height: number } {
+  const shrunk = Math.min(1, longestOpenEdge / Math.max(width, height))
+  const scale = Math.max(shrunk, shortestEdge / Math.min(width, height))
+  const edge = (pixels: number) => Math.min(longestEdge, Math.max(shortestEdge, Math.round(pixels * scale)))
+  return { width: edge(width), height: edge(height) }
 }
 
 function sizeAskedFor({ sizeSelector, resolution }: GenerateImagesRequest): Pick<Dimensions, 'width' | 'height'> {

@@ -16,7 +16,8 @@ export interface SketchOptions {
 /**
  * A local renderer that needs no key and no network: posters with the prompt's words, drawn from shapes and colours that the prompt and
  * the seed choose. It is no AI model. The same prompt, seed, size, style, background and format always give the same bytes; without a
- * seed the prompt gives one, and each further image of a call counts it up by one. `provider_options`: `delay_ms` and `fail`.
+ * seed the prompt gives one, and each further image of a call counts it up by one. An edit is drawn on the first image, inside the mask or,
+ * translucent, all over it. Partial images are the same drawing with only its first marks. `provider_options`: `delay_ms` and `fail`.
  */
 export function createSketchProvider(options: SketchOptions): Provider {
   // Two drawings at 4096x4096 take about 300 MB; more would not be faster on the four threads of the pool.
@@ -25,9 +26,17 @@ export function createSketchProvider(options: SketchOptions): Provider {
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
     const order = readSketchOrder(work)
     using limit = limitTime(attempt)
-    await pauseFor(order.delayMs, limit.signal)
+    // Previews share the delay, so that they come one by one.
+    const stepMs = order.delayMs / (order.previews + 1)
+    await pauseFor(stepMs, limit.signal)
     if (order.fail !== undefined && order.fail !== 'cut_off') throw rehearsed(order.fail, options.name)
     for (let index = 0; index < work.n; index++) {
+      for (let previewIndex = 0; previewIndex < order.previews; previewIndex++) {
+        const share = (previewIndex + 1) / (order.previews + 1)
+        const bytes = await draw(order, index, limit.signal, share)
+        yield { kind: 'preview', index, previewIndex, image: imageFromBytes(bytes, order.mediaType) }
+        if (index === 0) await pauseFor(stepMs, limit.signal)
+      }
       const bytes = await draw(order, index, limit.signal)
       if (order.fail === 'cut_off') {
         yield { kind: 'image', index, image: imageFromBytes(firstHalf(bytes, options.name), order.mediaType) }
@@ -39,10 +48,10 @@ export function createSketchProvider(options: SketchOptions): Provider {
     yield { kind: 'completed', resolved: resolve(order), cost: create(CostSchema, { totalMicros: 0n, estimated: false }) }
   }
 
-  async function draw(order: SketchOrder, index: number, signal: AbortSignal): Promise<Uint8Array> {
+  async function draw(order: SketchOrder, index: number, signal: AbortSignal, share = 1): Promise<Uint8Array> {
     const seed = ((order.seed ?? seedOf(order.sketch.prompt)) + index) % 2 ** 32
     try {
-      return await sketcher.draw({ ...order.sketch, seed }, signal)
+      return await sketcher.draw({ ...order.sketch, seed, share }, signal)
     } catch (error) {
       if (error instanceof GatewayError) throw error
       throw gatewayError(

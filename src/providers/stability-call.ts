@@ -1,16 +1,18 @@
-import { create } from '@bufbuild/protobuf'
+import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { type Dimensions, DimensionsSchema, SizeSchema, type Warning, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
+import type { StreamedBody } from '../upstream/client.ts'
+import type { FormPart } from './multipart-body.ts'
 
 /** One call of Stability's REST API. */
 export interface StabilityCall {
   path: string
   accept: string
   contentType: string
-  body: string | Uint8Array
+  body: string | StreamedBody
   /** What the images will measure, where the call says it. */
   size: PixelSize | undefined
   /** What the call could not say as it was asked. */
@@ -53,8 +55,22 @@ export function unsaid(request: GenerateImagesRequest, model: string, sayable: r
   return left.map((param) => create(WarningSchema, { kind: WarningKind.IGNORED, param, message }))
 }
 
+/** The warning for an option of edits where there is no image. */
+export function withoutImage(param: string, value: JsonValue | undefined): Warning[] {
+  if (value === undefined || value === null) return []
+  return [create(WarningSchema, { kind: WarningKind.IGNORED, param, message: 'it is about an image to work on, and none is given' })]
+}
+
 /** Those of the contract that are not said by every call. */
 const parameters = ['resolution', 'quality', 'style', 'background', 'output_format', 'output_compression', 'moderation']
+
+/** The fields of a form as its parts. Throws for a value that is no text. */
+export function textParts(fields: JsonObject): FormPart[] {
+  return Object.entries(fields).map(([name, value]) => {
+    if (typeof value === 'object') throw unsayable(name, 'must be a string, a number, true or false')
+    return { name, value: String(value) }
+  })
+}
 
 /** The error for what a call cannot say. */
 export function unsayable(param: string, problem: string): GatewayError {

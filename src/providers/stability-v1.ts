@@ -2,10 +2,18 @@ import { OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import { withoutNulls } from './json-object.ts'
 import type { Work } from './provider.ts'
-import { type PixelSize, pixelSize, type StabilityCall, sayableSeed, unsaid, unsayable } from './stability-call.ts'
+import { type PixelSize, pixelSize, type StabilityCall, sayableSeed, unsaid, unsayable, withoutImage } from './stability-call.ts'
 
-/** The `provider_options` of v1 engines. */
-export const v1Options: readonly string[] = ['cfg_scale', 'clip_guidance_preset', 'extras', 'sampler', 'steps', 'style_preset']
+/** The `provider_options` of v1 engines; `image_strength` is for edits. */
+export const v1Options: readonly string[] = [
+  'cfg_scale',
+  'clip_guidance_preset',
+  'extras',
+  'image_strength',
+  'sampler',
+  'steps',
+  'style_preset'
+]
 
 const highestSeed = 4_294_967_295
 
@@ -14,8 +22,9 @@ export function toV1Call({ request, upstreamModel, n }: Work): StabilityCall {
   const size = sizeFor(request, upstreamModel)
   const { seed, warnings } = sayableSeed(request.seed, highestSeed)
   const sayable = request.outputFormat === OutputFormat.PNG ? ['output_format'] : []
+  const { image_strength, ...options } = withoutNulls(request.providerOptions ?? {})
   const body = {
-    ...withoutNulls(request.providerOptions ?? {}),
+    ...options,
     text_prompts: textPrompts(request),
     ...(size && { width: size.width, height: size.height }),
     samples: n,
@@ -28,7 +37,7 @@ export function toV1Call({ request, upstreamModel, n }: Work): StabilityCall {
     contentType: 'application/json',
     body: JSON.stringify(body),
     size,
-    warnings: [...warnings, ...unsaid(request, upstreamModel, sayable)]
+    warnings: [...warnings, ...withoutImage('image_strength', image_strength), ...unsaid(request, upstreamModel, sayable)]
   }
 }
 

@@ -1,20 +1,23 @@
-import { randomBytes } from 'node:crypto'
-import type { JsonValue } from '@bufbuild/protobuf'
 import { OutputFormatSchema } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { withoutNulls } from './json-object.ts'
+import { multipartBody } from './multipart-body.ts'
 import type { Work } from './provider.ts'
-import { pixelSize, type StabilityCall, sayableSeed, unsaid, unsayable } from './stability-call.ts'
+import { pixelSize, type StabilityCall, sayableSeed, textParts, unsaid, unsayable, withoutImage } from './stability-call.ts'
 
-/** Whether v2beta makes this model: core, ultra, and the SD3 family. */
+/** Whether v2beta makes this model: core, ultra, the SD3 family, and inpaint, which only edits. */
 export function isV2Model(upstreamModel: string): boolean {
-  return upstreamModel === 'core' || upstreamModel === 'ultra' || isSD3(upstreamModel)
+  return ['core', 'ultra', 'inpaint'].includes(upstreamModel) || isSD3(upstreamModel)
 }
 
-/** The `provider_options` of a v2beta model. The turbo models have no `cfg_scale`. */
+/** The `provider_options` of a v2beta model. The turbo models have no `cfg_scale`; `strength` and `grow_mask` are for edits. */
 export function v2Options(upstreamModel: string): readonly string[] {
-  return isSD3(upstreamModel) && !upstreamModel.endsWith('-turbo') ? ['cfg_scale', 'style_preset'] : ['style_preset']
+  if (upstreamModel === 'core') return ['style_preset']
+  if (upstreamModel === 'inpaint') return ['grow_mask', 'style_preset']
+  return isSD3(upstreamModel) && !upstreamModel.endsWith('-turbo')
+    ? ['cfg_scale', 'strength', 'style_preset']
+    : ['strength', 'style_preset']
 }
 
 const highestSeed = 4_294_967_294
@@ -22,9 +25,11 @@ const highestSeed = 4_294_967_294
 /** `POST /v2beta/stable-image/generate/{core|ultra|sd3}`: one image, as its bytes, so that it passes through untouched. */
 export function toV2Call({ request, upstreamModel, n }: Work): StabilityCall {
   if (n !== 1) throw unsayable('n', `must be 1: ${upstreamModel} makes one image per call`)
+  if (upstreamModel === 'inpaint') throw unsayable('model', 'inpaint only edits images, and none is given')
   const { seed, warnings } = sayableSeed(request.seed, highestSeed)
+  const { strength, ...options } = request.providerOptions ?? {}
   const fields = withoutNulls({
-    ...request.providerOptions,
+    ...options,
     prompt: request.prompt,
     negative_prompt: request.negativePrompt || null,
     aspect_ratio: aspectRatio(request) ?? null,
@@ -32,14 +37,14 @@ export function toV2Call({ request, upstreamModel, n }: Work): StabilityCall {
     output_format: wireName(OutputFormatSchema, request.outputFormat) ?? null,
     ...(isSD3(upstreamModel) ? { mode: 'text-to-image', model: upstreamModel } : {})
   })
-  const boundary = `atelier-${randomBytes(16).toString('hex')}`
+  const { contentType, ...body } = multipartBody(textParts(fields))
   return {
     path: `/v2beta/stable-image/generate/${isSD3(upstreamModel) ? 'sd3' : upstreamModel}`,
     accept: 'image/*',
-    contentType: `multipart/form-data; boundary=${boundary}`,
-    body: formData(fields, boundary),
+    contentType,
+    body,
     size: undefined,
-    warnings: [...warnings, ...unsaid(request, upstreamModel, ['output_format'])]
+    warnings: [...warnings, ...withoutImage('strength', strength), ...unsaid(request, upstreamModel, ['output_format'])]
   }
 }
 
@@ -60,13 +65,4 @@ const spellings: Readonly<Partial<Record<string, string>>> = { '7:3': '21:9', '3
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b)
-}
-
-/** The fields as multipart/form-data, which these endpoints insist on. The boundary is random: no value can hold it. */
-function formData(fields: Record<string, JsonValue>, boundary: string): Uint8Array {
-  const parts = Object.entries(fields).map(([name, value]) => {
-    if (typeof value === 'object') throw unsayable(name, 'must be a string, a number, true or false')
-    return `--${boundary}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
-  })
-  return Buffer.from(`${parts.join('')}--${boundary}--\r\n`)
 }

@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { GatewayError, gatewayError } from '../errors.ts'
+import type { StoredImage } from '../images/image-body.ts'
+import { toLuminanceMask } from '../images/luminance-mask.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import { readHead } from './error-answer.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 import { fromWire } from './stability-answer.ts'
 import type { StabilityCall } from './stability-call.ts'
+import { toEditCall } from './stability-edits.ts'
 import { toProviderError } from './stability-errors.ts'
 import { toV1Call, v1Options } from './stability-v1.ts'
 import { isV2Model, toV2Call, v2Options } from './stability-v2.ts'
@@ -19,8 +23,9 @@ export interface StabilityOptions {
 }
 
 /**
- * Stability AI's REST API: `v2beta/stable-image/generate` for core, ultra and the SD3 family, and `v1/generation` for every other engine.
- * The credential is sent as a bearer token, an empty one not at all. The end user's name goes along as `stability-client-user-id`.
+ * Stability AI's REST API: `v2beta/stable-image` for core, ultra, inpaint and the SD3 family, and `v1/generation` for every other engine.
+ * Of a mask the vendor reads the brightness, not the opacity, so it is translated. The credential is sent as a bearer token, an empty one
+ * not at all. The end user's name goes along as `stability-client-user-id`.
  */
 export function createStabilityProvider(options: StabilityOptions, deps: { client: UpstreamClient }): Provider {
   const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
@@ -28,7 +33,8 @@ export function createStabilityProvider(options: StabilityOptions, deps: { clien
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
     const { credential, signal, log } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
-    const call = toWire(work)
+    const mask = work.inputs?.mask && (await translate(work.inputs.mask))
+    const call = toWire(work, mask)
     const response = await deps.client.send({
       method: 'POST',
       path: call.path,
@@ -60,9 +66,25 @@ export function createStabilityProvider(options: StabilityOptions, deps: { clien
   }
 }
 
-/** The call that a request comes to. Throws what the vendor's interface cannot say, with the outcome `not_sent`. */
-export function toWire(work: Work): StabilityCall {
+/**
+ * The call that a request comes to; `mask` is that of its inputs, white where it is to be painted over. Throws what the vendor's interface
+ * cannot say, with the outcome `not_sent`.
+ */
+export function toWire(work: Work, mask?: StoredImage): StabilityCall {
+  if (work.inputs) return toEditCall(work, work.inputs, mask)
   return isV2Model(work.upstreamModel) ? toV2Call(work) : toV1Call(work)
+}
+
+/** The vendor takes 10 MiB in a request, and a mask is decoded from memory. Whoever checked it read no more than its header. */
+const largestMaskBytes = 10_485_760
+
+async function translate(mask: StoredImage): Promise<StoredImage> {
+  const refuse = (problem: string, cause?: unknown) =>
+    gatewayError('INVALID_PARAMETER', { param: 'mask', problem }, { outcome: 'not_sent', cause })
+  if (mask.sizeBytes > largestMaskBytes) throw refuse(`must have at most ${largestMaskBytes} bytes`)
+  return toLuminanceMask(mask).catch((error: unknown) => {
+    throw error instanceof GatewayError ? error : refuse('is no PNG that can be read', error)
+  })
 }
 
 /** The vendor takes 256 characters and lets the name be obfuscated: one that does not fit into the header is replaced by its hash. */

@@ -45,6 +45,11 @@ export interface WishedOutput {
   size?: Dimensions
 }
 
+export interface PlanOptions {
+  /** Whether the contract of the written name holds. Unset: it does; otherwise that of the serving model. */
+  bound?: boolean
+}
+
 /** A provider's link is handed on only if it lives as long as the one hour that callers are told. */
 const shortestUrlLifetimeSeconds = 3600
 
@@ -55,17 +60,18 @@ const shortestUrlLifetimeSeconds = 3600
 export function planGeneration(
   request: GenerateImagesRequest,
   resolution: Resolution,
-  understands: (provider: string, upstreamModel: string) => 'any option' | readonly string[]
+  understands: (provider: string, upstreamModel: string) => 'any option' | readonly string[],
+  { bound = true }: PlanOptions = {}
 ): Plan {
   const { candidate, writtenName } = resolution
   const can = candidate.info.capabilities
-  const contract = resolution.written ?? candidate.replaces
+  const contract = bound ? (resolution.written ?? candidate.replaces) : undefined
   const promised = contract?.capabilities ?? can
-  if (promised) checkContract(request, writtenName, promised)
+  if (promised) checkContract(request, bound ? writtenName : candidate.model, promised)
   if (can && can !== promised) checkPrompt(request.prompt, `${candidate.model}, which serves ${writtenName},`, can)
 
   const form = responseFormatOf(request, writtenName)
-  const isServed = candidate.model === contract?.id
+  const isServed = !bound || candidate.model === contract?.id
   const { request: whole, defaulted } = isServed
     ? { request, defaulted: nothing }
     : withContractDefaults(request, contract?.id ?? modelPart(writtenName), can !== undefined)

@@ -5,7 +5,7 @@ import { wireName } from '../contract/wire-names.ts'
 import type { Delivery } from '../delivery/deliver.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { Ending } from '../ledger/actual-cost.ts'
-import type { Prices } from '../ledger/prices.ts'
+import type { PlannedRequest, Prices } from '../ledger/prices.ts'
 import { withCost } from '../ledger/with-cost.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
 import type { Models } from '../routing/models.ts'
@@ -32,21 +32,32 @@ export function createGenerateImages(options: GenerateImagesOptions, deps: Gener
   return (request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent> => {
     const resolution = deps.models.resolve(writtenModel(request))
     const plan = planGeneration(request, resolution, understands)
-    const { provider } = plan.candidate
-    const charged = (delivered: number, { cost }: Ending) => deps.prices.withCharge(cost, { request, resolution, plan }, delivered)
-    return deps.delivery.deliver(
-      withCost(deps.runner.run(plan, request.requestId, call), charged),
-      {
-        form: plan.form,
-        keepProviderUrls: plan.keepProviderUrls,
-        output: plan.output,
-        linkLifetimeSeconds: options.linkLifetimeSeconds,
-        provider,
-        trustedOrigins: deps.providers.get(provider)?.backend.trustedOrigins ?? []
-      },
-      call
-    )
+    return servePlan({ request, resolution, plan }, options, call, deps)
   }
+}
+
+/** Runs what was planned, charges for it, and delivers it in the wished form. */
+export function servePlan(
+  planned: PlannedRequest,
+  options: GenerateImagesOptions,
+  call: Call,
+  deps: Omit<GenerateImagesDeps, 'models'>
+): AsyncIterable<GenerationEvent> {
+  const { request, plan } = planned
+  const { provider } = plan.candidate
+  const charged = (delivered: number, { cost }: Ending) => deps.prices.withCharge(cost, planned, delivered)
+  return deps.delivery.deliver(
+    withCost(deps.runner.run(plan, request.requestId, call), charged),
+    {
+      form: plan.form,
+      keepProviderUrls: plan.keepProviderUrls,
+      output: plan.output,
+      linkLifetimeSeconds: options.linkLifetimeSeconds,
+      provider,
+      trustedOrigins: deps.providers.get(provider)?.backend.trustedOrigins ?? []
+    },
+    call
+  )
 }
 
 /** The model as the caller wrote it; undefined where the request names none. */

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import { Exchange } from './exchange.ts'
 
@@ -6,8 +7,8 @@ export interface UpstreamClient extends AsyncDisposable {
   /**
    * Sends one request and resolves when the answer's headers are here. It is sent at most once: never repeated, never redirected. Throws,
    * and so does the body, GatewayErrors that state their outcome: PROVIDER_UNREACHABLE (`not_sent`: nothing was written to a connection),
-   * OUTCOME_UNKNOWN (the connection broke, or the answer is not HTTP, not whole, or encoded), DEADLINE_EXCEEDED, and CANCELLED, or the
-   * GatewayError that is the signal's reason. They hold no header and no part of a body.
+   * OUTCOME_UNKNOWN (the connection broke, or the answer is not HTTP, not whole, or encoded), DEADLINE_EXCEEDED, CANCELLED or the
+   * GatewayError that is the signal's reason, and the error of a streamed body that broke off. They hold no header and no part of a body.
    */
   send(request: UpstreamRequest): Promise<UpstreamResponse>
 }
@@ -17,11 +18,19 @@ export interface UpstreamRequest {
   /** Below the base URL, beginning with a slash; may hold a query. */
   path: string
   headers: Record<string, string>
-  body?: string | Uint8Array
+  body?: string | Uint8Array | StreamedBody
   /** Stops the request and its answer. */
   signal: AbortSignal
   /** For all of it: the wait for a connection, the answer and the reading of its body. */
   timeoutMs: number
+}
+
+/** A body that is read while it is sent, as fast as the connection takes it. */
+export interface StreamedBody {
+  /** Read once at most, and not at all where the request never gets a connection. It is left early where the request ends early. */
+  bytes: AsyncIterable<Uint8Array>
+  /** What `bytes` comes to, exactly: it is announced, and fewer or more break the request off. */
+  sizeBytes: number
 }
 
 export interface UpstreamResponse {
@@ -63,8 +72,8 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     send(request) {
       const exchange = new Exchange(options.provider, request)
       if (!request.signal.aborted) {
-        const headers = { 'accept-encoding': 'identity', ...request.headers }
-        pool.dispatch({ method: request.method, path: basePath + request.path, headers, body: request.body ?? null }, exchange)
+        const { headers, body } = toSend(request, exchange)
+        pool.dispatch({ method: request.method, path: basePath + request.path, headers, body }, exchange)
       }
       return exchange.response
     },
@@ -72,6 +81,14 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
       await pool.destroy()
     }
   }
+}
+
+function toSend({ headers, body }: UpstreamRequest, exchange: Exchange) {
+  const sent = { 'accept-encoding': 'identity', ...headers }
+  if (body === undefined) return { headers: sent, body: null }
+  if (typeof body === 'string' || body instanceof Uint8Array) return { headers: sent, body }
+  const length = { 'content-length': String(body.sizeBytes) }
+  return { headers: { ...sent, ...length }, body: Readable.from(exchange.upload(body.bytes), { objectMode: false }) }
 }
 
 const connectTimeoutMs = 10_000

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { GatewayError, gatewayError, type Outcome } from '../errors.ts'
+import { GatewayError, gatewayError, type Outcome, toGatewayError } from '../errors.ts'
 import type { UpstreamRequest, UpstreamResponse } from './client.ts'
 
 /**
@@ -28,6 +28,22 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     this.#timer = setTimeout(() => this.#stop(this.#deadlineExceeded(request.timeoutMs)), timeoutMs)
     if (request.signal.aborted) this.#onAbort()
     else request.signal.addEventListener('abort', this.#onAbort)
+  }
+
+  /** The body of the request on its way to the connection. What its source throws is what the exchange fails with. */
+  async *upload(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    const chunks = bytes[Symbol.asyncIterator]()
+    // Only what the source throws: when the connection breaks, undici throws that in here too.
+    const next = () =>
+      chunks.next().catch((error: unknown) => {
+        this.#stop(this.#brokenOff(error))
+        throw error
+      })
+    try {
+      for (let chunk = await next(); !chunk.done; chunk = await next()) yield chunk.value
+    } finally {
+      await chunks.return?.()
+    }
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -153,6 +169,11 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     return gatewayError('DEADLINE_EXCEEDED', { limitSeconds: timeoutMs / 1000 }, { outcome: this.#outcome })
   }
 
+  #brokenOff(error: unknown): GatewayError {
+    const { reason, fields, param } = toGatewayError(error)
+    return new GatewayError(reason, fields, { outcome: this.#outcome, cause: error, ...(param === undefined ? {} : { param }) })
+  }
+
   #cancelled(): GatewayError {
     const reason: unknown = this.#signal.reason
     if (reason instanceof GatewayError) return new GatewayError(reason.reason, reason.fields, { outcome: this.#outcome, cause: reason })
@@ -177,6 +198,7 @@ const problems: Record<string, string> = {
   EPIPE: 'the connection was closed',
   UND_ERR_SOCKET: 'the connection was closed before the answer was whole',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the body has not the length that was announced',
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'the body of the request has not the length that was announced',
   UND_ERR_HEADERS_OVERFLOW: 'the headers of the answer are too large',
   UND_ERR_DESTROYED: 'the client was closed',
   UND_ERR_INVALID_ARG: 'the request cannot be written as HTTP'

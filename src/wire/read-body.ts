@@ -2,8 +2,12 @@ import type { IncomingMessage } from 'node:http'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { gatewayError } from '../errors.ts'
 import { JsonError, parseJson } from '../images/read-json.ts'
+import { refuseEncoded } from './body-chunks.ts'
 
-/** Reads a JSON body of at most `maxBytes`; throws UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE or MALFORMED_BODY. */
+/**
+ * Reads a JSON body of at most `maxBytes`. Throws UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE, BODY_TOO_SLOW where it has not arrived after a
+ * minute, CANCELLED or MALFORMED_BODY.
+ */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<JsonValue> {
   requireJson(request.headers['content-type'], request.headers['content-encoding'])
   const bytes = await readBody(request, maxBytes)
@@ -20,9 +24,7 @@ function requireJson(contentType: string | undefined, contentEncoding: string | 
     const got = contentType === undefined ? 'none' : `"${contentType.slice(0, 80)}"`
     throw gatewayError('UNSUPPORTED_MEDIA_TYPE', { problem: `the content-type must be application/json in UTF-8, not ${got}` })
   }
-  if (contentEncoding !== undefined && contentEncoding !== 'identity') {
-    throw gatewayError('UNSUPPORTED_MEDIA_TYPE', { problem: 'the body must not be compressed: send it without content-encoding' })
-  }
+  refuseEncoded(contentEncoding)
 }
 
 /** A declared length above the limit is refused before a byte is read. */
@@ -33,6 +35,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uin
     const chunks: Buffer[] = []
     let sizeBytes = 0
     const settle = (finish: () => void) => {
+      clearTimeout(timer)
       request.off('data', onData).off('end', onEnd).off('error', onLost).off('close', onLost).off('aborted', onLost)
       finish()
     }
@@ -43,6 +46,10 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uin
     }
     const onEnd = () => settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, sizeBytes)))
     const onLost = () => settle(() => reject(gatewayError('CANCELLED', {}, { outcome: 'not_sent' })))
+    // The listener's own limit leaves time for images.
+    const timer = setTimeout(() => settle(() => reject(gatewayError('BODY_TOO_SLOW', { limitSeconds: longestMs / 1000 }))), longestMs)
     request.on('data', onData).on('end', onEnd).on('error', onLost).on('close', onLost).on('aborted', onLost)
   })
 }
+
+const longestMs = 60_000

@@ -1,52 +1,31 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { create } from '@bufbuild/protobuf'
-import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
 import { EstimateCostRequestSchema, EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelRequestSchema, ListModelsRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { type Authenticator, requireScope } from '../admission/authenticate.ts'
-import type { Call, Scope } from '../call.ts'
+import type { Scope } from '../call.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { gatewayError, toGatewayError } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
 import { writtenModel } from '../services/generate-images.ts'
+import type { Uploads } from '../storage/uploads.ts'
+import { answerImages } from './answer-images.ts'
 import { errorOfCall, openCall } from './call-context.ts'
 import type { Cors } from './cors.ts'
+import { createEditRoutes } from './edits.ts'
 import { sendRestError } from './error-response.ts'
-import { writeImagesJson, writeRawImage } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Metrics } from './metrics.ts'
-import { askedOf, decodeGenerateImages, encodeModel } from './openai-json.ts'
+import { decodeGenerateImages, encodeModel } from './openai-json.ts'
 import { readJsonBody } from './read-body.ts'
-import { applyAccept, applyHeaders, type Included, readIncluded, requireStream, restDeadlineMs } from './request-headers.ts'
+import { applyHeaders, requireStream, restDeadlineMs } from './request-headers.ts'
 import type { OpenRecord, RequestRecord } from './request-record.ts'
-import { writeImagesSse } from './sse-response.ts'
-
-/** One request on its way through a route. */
-interface Exchange {
-  request: IncomingMessage
-  response: ServerResponse
-  record: RequestRecord
-  /** What followed the route's prefix, percent-decoded. */
-  rest: string
-  /** Absent on public routes. */
-  call: Call
-  /** Decides the vendor's wording of errors. */
-  writtenModel: string | undefined
-}
-
-export interface RestRoute {
-  /** A route whose path ends in "/" takes everything below it. */
-  path: string
-  methods: readonly string[]
-  /** The RPCs that do the same; empty for what only HTTP has. */
-  rpcs: readonly string[]
-  access: 'public' | Scope
-  handle(exchange: Exchange): Promise<void>
-}
+import type { Exchange, RestRoute } from './rest-route.ts'
 
 export interface RestDeps {
   operations: Operations
+  uploads: Uploads
   authenticator: Authenticator
   downloads: (pathname: string, request: IncomingMessage, response: ServerResponse, record: RequestRecord) => Promise<void>
   metrics: Metrics
@@ -66,24 +45,11 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
       rpcs: ['atelier.v1.ImageService.GenerateImages', 'atelier.v1.ImageService.StreamGenerateImages'],
       access: 'generate',
       async handle(exchange) {
-        const { request, response, record, call } = exchange
-        const { message, stream } = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
-        exchange.writtenModel = writtenModel(message)
-        applyHeaders(message, request.headers)
-        const include = readIncluded(request.headers)
-        const raw = applyAccept(message, request.headers.accept)
-        if (raw) refuseWithRawImage(stream, include)
-        if (!stream) requireStream(message.partialImages)
-        if (raw || (stream && !message.responseFormat)) message.responseFormat = ResponseFormat.B64_JSON
-        const events = deps.operations.generateImages(message, call)
-        if (raw) await writeRawImage(events, response, record)
-        else if (!stream) await writeImagesJson(events, response, record, include)
-        else {
-          const toError = (thrown: unknown) => errorOfCall(thrown, call)
-          await writeImagesSse(events, response, record, { operation: 'image_generation', asked: askedOf(message), keepAliveMs, toError })
-        }
+        const decoded = decodeGenerateImages(await readJsonBody(exchange.request, options.maxBodyBytes))
+        await answerImages(exchange, decoded, 'image_generation', (message) => deps.operations.generateImages(message, exchange.call))
       }
     },
+    ...createEditRoutes(options, deps),
     {
       path: '/v1/images/estimate',
       methods: ['POST'],
@@ -217,16 +183,6 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     }
     sendRestError(request, response, error, record.id, writtenModel)
   }
-}
-
-/** Well under the 60 seconds after which proxies cut silent connections. */
-const keepAliveMs = 15_000
-
-/** An answer that is the image itself has no place for anything beside it. */
-function refuseWithRawImage(stream: boolean, include: Included): void {
-  const problem = 'has no place in an answer that is the image itself, which Accept asks for'
-  if (stream) throw gatewayError('INVALID_PARAMETER', { param: 'stream', problem })
-  if (include.cost || include.warnings) throw gatewayError('INVALID_PARAMETER', { param: 'x-atelier-include', problem })
 }
 
 function decodePath(text: string): string {

@@ -1,12 +1,22 @@
 import type { ServerResponse } from 'node:http'
+import { create } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect'
 import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
-import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
+import {
+  CreateVariationsResponseSchema,
+  EditImagesResponseSchema,
+  type GenerateImagesRequest,
+  type GenerateImagesResponse,
+  ImageService,
+  StreamEditImagesResponseSchema
+} from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import type { Call, Caller } from '../call.ts'
 import { gatewayError } from '../errors.ts'
+import type { GenerationEvent } from '../events.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
+import type { Uploads } from '../storage/uploads.ts'
 import { errorOfCall, openCall } from './call-context.ts'
 import { toConnectError } from './error-response.ts'
 import { type FoldDeps, foldResponse } from './fold-response.ts'
@@ -14,6 +24,7 @@ import { encodeWarnings, setCost, setServedBy } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import { requireStream } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
+import { openEdit, openVariation, uploadedBytes } from './rpc-edits.ts'
 import { streamResponses } from './stream-response.ts'
 
 /** One RPC on its way through the router. */
@@ -33,12 +44,20 @@ export const exchangeKey = createContextKey<Exchange | undefined>(undefined, { d
 
 export interface RpcServicesDeps {
   operations: Operations
+  uploads: Uploads
   hostImage: FoldDeps['hostImage']
   log: Logger
 }
 
+export interface RpcServicesOptions {
+  /** Largest request message; of a client stream, each one. */
+  maxRequestBytes: number
+  /** Most bytes of images in one answer. */
+  maxImageBytes: number
+}
+
 /** Routes the services of this server to its operations; they answer as REST does, and with the same `x-atelier-…` headers. */
-export function addServices(router: ConnectRouter, options: { maxImageBytes: number }, deps: RpcServicesDeps): void {
+export function addServices(router: ConnectRouter, options: RpcServicesOptions, deps: RpcServicesDeps): void {
   const enter = (context: HandlerContext): { call: Call; exchange: Exchange } => {
     const exchange = context.values.get(exchangeKey)
     if (!exchange) throw new Error('an RPC came past its front door')
@@ -63,28 +82,57 @@ export function addServices(router: ConnectRouter, options: { maxImageBytes: num
     }
   }
 
+  const fold = async (events: AsyncIterable<GenerationEvent>, call: Call, exchange: Exchange): Promise<GenerateImagesResponse> => {
+    const accepted: FoldDeps['accepted'] = (event) => accept(event, exchange)
+    const response = await foldResponse(events, options.maxImageBytes, call, { hostImage: deps.hostImage, accepted })
+    const res = exchange.res as ServerResponse
+    if (response.warnings.length > 0) res.setHeader('x-atelier-warnings', encodeWarnings(response.warnings))
+    setCost(res, response.cost)
+    return response
+  }
+
   router.service(ImageService, {
     generateImages: (request, context) =>
-      inCall(context, async (call, exchange) => {
-        const { res } = exchange
+      inCall(context, (call, exchange) => {
         requireStream(request.partialImages)
-        const events = deps.operations.generateImages(request, call)
-        const accepted: FoldDeps['accepted'] = (event) => accept(event, exchange)
-        const response = await foldResponse(events, options.maxImageBytes, call, { hostImage: deps.hostImage, accepted })
-        if (response.warnings.length > 0) res.setHeader('x-atelier-warnings', encodeWarnings(response.warnings))
-        setCost(res as ServerResponse, response.cost)
-        return response
+        return fold(deps.operations.generateImages(request, call), call, exchange)
       }),
     async *streamGenerateImages({ request }, context) {
       const { call, exchange } = enter(context)
       try {
         if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
-        const inBytes = { ...request, responseFormat: request.responseFormat || ResponseFormat.B64_JSON }
-        yield* streamResponses(deps.operations.generateImages(inBytes, call), (event) => accept(event, exchange))
+        yield* streamResponses(deps.operations.generateImages(inBytes(request), call), (event) => accept(event, exchange))
       } catch (thrown) {
         throw failure(thrown, call, exchange)
       }
     },
+    editImages: (request, context) =>
+      inCall(context, async (call, exchange) => {
+        requireStream(request.parameters?.partialImages)
+        const order = await openEdit(request, call, deps.uploads)
+        return create(EditImagesResponseSchema, { result: await fold(deps.operations.editImages(order, call), call, exchange) })
+      }),
+    async *streamEditImages({ request }, context) {
+      const { call, exchange } = enter(context)
+      try {
+        if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
+        const order = await openEdit(request, call, deps.uploads)
+        const events = deps.operations.editImages({ ...order, parameters: inBytes(order.parameters) }, call)
+        for await (const result of streamResponses(events, (event) => accept(event, exchange))) {
+          yield create(StreamEditImagesResponseSchema, { result })
+        }
+      } catch (thrown) {
+        throw failure(thrown, call, exchange)
+      }
+    },
+    createVariations: (request, context) =>
+      inCall(context, async (call, exchange) => {
+        requireStream(request.parameters?.partialImages)
+        const order = await openVariation(request, call, deps.uploads)
+        return create(CreateVariationsResponseSchema, { result: await fold(deps.operations.createVariations(order, call), call, exchange) })
+      }),
+    uploadImage: (requests, context) =>
+      inCall(context, (call) => deps.operations.uploadImage(uploadedBytes(requests, options.maxRequestBytes), call)),
     estimateCost: (request, context) => inCall(context, (call) => deps.operations.estimateCost(request, call))
   })
   router.service(ModelService, {
@@ -96,4 +144,9 @@ export function addServices(router: ConnectRouter, options: { maxImageBytes: num
 function accept(event: Parameters<FoldDeps['accepted']>[0], { record, res }: Exchange): void {
   record.accept(event)
   setServedBy(res as ServerResponse, event)
+}
+
+/** A stream has room for images of any size. */
+function inBytes(request: GenerateImagesRequest): GenerateImagesRequest {
+  return { ...request, responseFormat: request.responseFormat || ResponseFormat.B64_JSON }
 }

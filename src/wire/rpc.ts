@@ -57,7 +57,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
       if (exchange) exchange.context = context
     }
   })
-  addServices(router, { maxImageBytes: options.maxImageBytes ?? 3 * 1024 * 1024 }, deps)
+  addServices(router, { maxRequestBytes, maxImageBytes: options.maxImageBytes ?? 3 * 1024 * 1024 }, deps)
   const reflection = createReflection(describedFiles, serviceNames)
   router.service(Health, createHealth({ services: serviceNames, unready: deps.unready }))
   router.service(ServerReflection, reflection)

@@ -6,10 +6,11 @@ import { createLog } from '../../src/log.ts'
 import { type AzureOptions, azureDialect } from '../../src/providers/azure.ts'
 import { createOpenAIProvider } from '../../src/providers/openai.ts'
 import { toProviderError } from '../../src/providers/openai-errors.ts'
-import type { Work } from '../../src/providers/provider.ts'
+import type { EditInputs, Work } from '../../src/providers/provider.ts'
 import { createUpstreamClient } from '../../src/upstream/client.ts'
 import errors from '../fixtures/azure/errors.json' with { type: 'json' }
 import { type FakeAzureOptions, startFakeAzure } from '../support/fake-azure.ts'
+import { editOf, leftHalfMask, plainImage } from '../support/input-images.ts'
 import { outlineOf, readEvents } from '../support/read-events.ts'
 
 let opened = new AsyncDisposableStack()
@@ -29,7 +30,8 @@ describe('the address of a call to Azure', () => {
     [{ baseUrl: `${resource}/openai/v1/` }, '/images/generations'],
     [{ baseUrl: `${resource}/openai/v1`, apiVersion: 'preview' }, '/images/generations?api-version=preview']
   ])('below %j is %s', (options, path) => {
-    expect(azureDialect(options).path('paint box')).toBe(path)
+    expect(azureDialect(options).path('paint box', 'generations')).toBe(path)
+    expect(azureDialect(options).path('paint box', 'edits')).toBe(path.replace('generations', 'edits'))
   })
 })
 
@@ -57,6 +59,22 @@ describe('the request to Azure', () => {
     await run({ prompt: 'a fox', upstreamModel: 'paint' })
     const [{ path, body } = unsent] = fake.requests
     expect([path, body]).toEqual(['/openai/v1/images/generations', { prompt: 'a fox', n: 1, model: 'paint' }])
+  })
+
+  test.each([
+    ['', '/openai/deployments/paint/images/edits?api-version=2025-04-01-preview', {}],
+    ['/openai/v1', '/openai/v1/images/edits', { model: 'paint' }]
+  ])('for an edit is a form with its files: %s', async (baseUrl, path, named) => {
+    const { fake, run } = await start({}, { baseUrl })
+    const inputs = editOf([await plainImage('red'), await plainImage('blue', 'jpeg')], { mask: await leftHalfMask() })
+    await run({ prompt: 'a hat', upstreamModel: 'paint', inputs })
+    const [{ path: asked, body, files } = unsent] = fake.requests
+    expect([asked, body]).toEqual([path, { ...named, prompt: 'a hat', n: 1 }])
+    expect(files.map(({ name, mediaType }) => [name, mediaType])).toEqual([
+      ['image[]', 'image/png'],
+      ['image[]', 'image/jpeg'],
+      ['mask', 'image/png']
+    ])
   })
 
   test('carries a Microsoft Entra token as a bearer token', async () => {
@@ -143,7 +161,7 @@ describe('a call to the fake Azure', () => {
   })
 })
 
-const unsent = { method: '', path: '', body: undefined, headers: {} as Record<string, string> }
+const unsent = { method: '', path: '', body: undefined, files: [], headers: {} as Record<string, string> }
 
 async function start(fakeOptions: Partial<FakeAzureOptions> = {}, options: Partial<AzureOptions> = {}, credential = 'azure-key-1') {
   const fake = opened.use(await startFakeAzure({ apiKey: 'azure-key-1', deployments: { paint: 'gpt-image-1' }, ...fakeOptions }))
@@ -160,9 +178,10 @@ interface Order {
   upstreamModel: string
   n?: number
   size?: { width: number; height: number }
+  inputs?: EditInputs
 }
 
-function workOf({ prompt, upstreamModel, n = 1, size }: Order): Work {
+function workOf({ prompt, upstreamModel, n = 1, size, inputs }: Order): Work {
   const request = create(GenerateImagesRequestSchema, { prompt, ...(size && { sizeSelector: { case: 'dimensions', value: size } }) })
-  return { request, upstreamModel, n }
+  return { request, upstreamModel, n, ...(inputs && { inputs }) }
 }

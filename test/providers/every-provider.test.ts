@@ -7,6 +7,7 @@ import { startFakeAzure } from '../support/fake-azure.ts'
 import { startFakeGoogle } from '../support/fake-google.ts'
 import { startFakeOpenAI } from '../support/fake-openai.ts'
 import { startFakeStability } from '../support/fake-stability.ts'
+import { leftHalfMask, plainImage } from '../support/input-images.ts'
 
 const apiKey = suiteCredential
 const openaiWords = {
@@ -19,6 +20,9 @@ const openaiWords = {
   hangingInside: '[hang-body]',
   handsOutEarly: true
 }
+
+const images = async () => [await plainImage('red'), await plainImage('blue', 'jpeg'), await plainImage('lime', 'webp')]
+const manyImages = { images, mask: () => leftHalfMask() }
 
 const stabilityWords = {
   moderated: ['[moderated]', '[all-filtered]'],
@@ -36,28 +40,32 @@ const underTest: Readonly<Record<string, Omit<ProviderUnderTest, 'connect'> & { 
     startFake: () => startFakeOpenAI({ apiKey }),
     upstreamModel: 'gpt-image-1',
     mostImages: 3,
-    words: openaiWords
+    words: openaiWords,
+    edits: manyImages
   },
   azure: {
     adapter: 'azure',
     startFake: () => startFakeAzure({ apiKey, deployments: { paint: 'gpt-image-1' } }),
     upstreamModel: 'paint',
     mostImages: 3,
-    words: { ...openaiWords, keyRefused: ['[blocked]', '[quota]'], failed: [...openaiWords.failed, '[timeout]'] }
+    words: { ...openaiWords, keyRefused: ['[blocked]', '[quota]'], failed: [...openaiWords.failed, '[timeout]'] },
+    edits: manyImages
   },
   'stability, v1,': {
     adapter: 'stability',
     startFake: () => startFakeStability({ apiKey }),
     upstreamModel: 'stable-diffusion-xl-1024-v1-0',
     mostImages: 3,
-    words: { ...stabilityWords, partlyModerated: '[filtered]' }
+    words: { ...stabilityWords, partlyModerated: '[filtered]' },
+    edits: { images: async () => [await plainImage('red', 'png', 1024, 1024)], mask: () => leftHalfMask(1024, 1024) }
   },
   'stability, v2beta,': {
     adapter: 'stability',
     startFake: () => startFakeStability({ apiKey }),
     upstreamModel: 'core',
     mostImages: 1,
-    words: { ...stabilityWords, handsOutEarly: true }
+    words: { ...stabilityWords, handsOutEarly: true },
+    edits: { upstreamModel: 'inpaint', images: async () => [await plainImage('red')], mask: () => leftHalfMask() }
   },
   google: {
     adapter: 'google',
@@ -72,7 +80,8 @@ const underTest: Readonly<Record<string, Omit<ProviderUnderTest, 'connect'> & { 
       broken: ['[no-candidates]', '[malformed]', '[truncated]', '[short]', '[reset]'],
       hanging: '[hang]',
       hangingInside: '[hang-body]'
-    }
+    },
+    edits: { images }
   }
 }
 

@@ -13,7 +13,7 @@ import { fromWire } from '../../src/providers/stability-answer.ts'
 import { createUpstreamClient } from '../../src/upstream/client.ts'
 import answers from '../fixtures/stability/answers.json' with { type: 'json' }
 import requests from '../fixtures/stability/requests.json' with { type: 'json' }
-import { type ChunkSource, chunkSource } from '../support/chunks.ts'
+import { type ChunkSource, chunkSource, collect as collectChunks } from '../support/chunks.ts'
 import { type FakeStabilityOptions, startFakeStability } from '../support/fake-stability.ts'
 
 let opened = new AsyncDisposableStack()
@@ -31,10 +31,10 @@ describe('the request to Stability', () => {
     expect(fake.requests.map((received) => [received.path, received.headers.accept, received.body])).toEqual([[path, accept, body]])
   })
 
-  test('writes a form as bytes whose boundary no value holds', () => {
+  test('writes a form as bytes whose boundary no value holds', async () => {
     const { contentType, body } = toWire(work({ prompt: 'a fox\r\n--', seed: 7 }, 'core'))
     const boundary = /^multipart\/form-data; boundary=(atelier-[0-9a-f]{32})$/.exec(contentType)?.[1] ?? ''
-    expect(Buffer.from(body).toString().replaceAll(boundary, 'BOUNDARY')).toBe(
+    expect((await textOf(body)).replaceAll(boundary, 'BOUNDARY')).toBe(
       '--BOUNDARY\r\ncontent-disposition: form-data; name="prompt"\r\n\r\na fox\r\n--\r\n' +
         '--BOUNDARY\r\ncontent-disposition: form-data; name="seed"\r\n\r\n7\r\n--BOUNDARY--\r\n'
     )
@@ -72,7 +72,7 @@ describe('the request to Stability', () => {
     expect(fake.requests[0]?.headers['stability-client-user-id']).toBe(expected)
   })
 
-  test('lets further parameters override nothing that the contract names', () => {
+  test('lets further parameters override nothing that the contract names', async () => {
     const provider_options = { text_prompts: [], samples: 9, prompt: 'a cat', model: 'core', steps: 30, style_preset: null }
     expect(JSON.parse(String(toWire(work({ prompt: 'a fox', provider_options }, sdxl)).body))).toEqual({
       text_prompts: [{ text: 'a fox' }],
@@ -83,9 +83,9 @@ describe('the request to Stability', () => {
       model: 'core',
       steps: 30
     })
-    const form = Buffer.from(toWire(work({ prompt: 'a fox', provider_options: { prompt: 'a cat', model: 'x' } }, 'sd3.5-large')).body)
-    expect(form.toString()).toContain('name="prompt"\r\n\r\na fox\r\n')
-    expect(form.toString()).toContain('name="model"\r\n\r\nsd3.5-large\r\n')
+    const form = await textOf(toWire(work({ prompt: 'a fox', provider_options: { prompt: 'a cat', model: 'x' } }, 'sd3.5-large')).body)
+    expect(form).toContain('name="prompt"\r\n\r\na fox\r\n')
+    expect(form).toContain('name="model"\r\n\r\nsd3.5-large\r\n')
   })
 
   test.each([
@@ -130,11 +130,11 @@ describe('the request to Stability', () => {
     const { provider } = await start()
     const understands = provider.understands as (model: string) => readonly string[]
     expect([sdxl, 'core', 'ultra', 'sd3.5-medium', 'sd3.5-large-turbo'].map(understands)).toEqual([
-      ['cfg_scale', 'clip_guidance_preset', 'extras', 'sampler', 'steps', 'style_preset'],
+      ['cfg_scale', 'clip_guidance_preset', 'extras', 'image_strength', 'sampler', 'steps', 'style_preset'],
       ['style_preset'],
-      ['style_preset'],
-      ['cfg_scale', 'style_preset'],
-      ['style_preset']
+      ['strength', 'style_preset'],
+      ['cfg_scale', 'strength', 'style_preset'],
+      ['strength', 'style_preset']
     ])
   })
 })
@@ -558,4 +558,8 @@ function imagesOf(events: Awaited<ReturnType<typeof collect>>): Buffer[] {
 async function measured(events: Awaited<ReturnType<typeof collect>>) {
   const pictures = await Promise.all(imagesOf(events).map((bytes) => sharp(bytes).metadata()))
   return pictures.map(({ format, width, height }) => [format, width, height])
+}
+
+function textOf(body: ReturnType<typeof toWire>['body']): Promise<string> | string {
+  return typeof body === 'string' ? body : collectChunks(body.bytes).then(String)
 }

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { type CatalogModel, CatalogModelSchema } from '../../gen/atelier/v1/catalog_pb.ts'
+import { InputFidelitySchema } from '../../gen/atelier/v1/image_pb.ts'
 import { ModelSchema, ModelStatus } from '../../gen/atelier/v1/model_pb.ts'
 import { encodeMessage } from '../../src/contract/json.ts'
-import { wireNames } from '../../src/contract/wire-names.ts'
+import { wireName, wireNames } from '../../src/contract/wire-names.ts'
 import { loadCatalog, namesOf } from '../../src/routing/catalog.ts'
 
 const catalog = loadCatalog()
@@ -55,6 +56,7 @@ test('knows four vendors and their models', () => {
         'sd3.5-large',
         'sd3.5-large-turbo',
         'sd3.5-medium',
+        'stable-image-inpaint',
         'stable-diffusion-xl-1024-v1-0'
       ]
     }
@@ -212,6 +214,7 @@ test('knows qualities, prompt limit, images per call and form of every model', (
     'sd3.5-large live | - | 10000 code points | 1 per call | bytes',
     'sd3.5-large-turbo live | - | 10000 code points | 1 per call | bytes',
     'sd3.5-medium live | - | 10000 code points | 1 per call | bytes',
+    'stable-image-inpaint live | - | 10000 code points | 1 per call | bytes',
     'stable-diffusion-xl-1024-v1-0 live | - | 2000 code points | 10 per call | base64'
   ])
 })
@@ -300,3 +303,36 @@ function row(name: string): string {
   const qualities = Array.isArray(can.qualities) ? can.qualities.join(' ') : '-'
   return `${name} ${status(name)} | ${qualities} | ${can.max_prompt_length} code points | ${can.max_images_per_call} per call | ${can.delivery_form}`
 }
+
+test('knows what every model that edits takes', () => {
+  const rows = [...models.values()].flatMap(({ name, capabilities }) => {
+    if (!capabilities || capabilities.maxInputImages === 0) return []
+    const { maxInputImages, mask, inputFidelities } = capabilities
+    const levels = inputFidelities.map((level) => wireName(InputFidelitySchema, level)).join(' ') || '-'
+    return [`${name} | ${maxInputImages} images | ${mask ? 'mask' : 'no mask'} | ${levels}`]
+  })
+  expect(rows).toEqual([
+    'nano-banana-2.1 | 14 images | no mask | -',
+    'nano-banana-pro | 14 images | no mask | -',
+    'nano-banana-2-lite | 14 images | no mask | -',
+    'nano-banana-2 | 14 images | no mask | -',
+    'nano-banana | 3 images | no mask | -',
+    'gpt-image-2.6-sunburst | 16 images | mask | -',
+    'gpt-image-2.6-flare | 16 images | mask | -',
+    'gpt-image-2.5-sunburst | 16 images | mask | -',
+    'gpt-image-2.5-flare | 16 images | mask | -',
+    'gpt-image-2 | 16 images | mask | -',
+    'chatgpt-image-latest | 16 images | mask | low high',
+    'gpt-image-1.5 | 16 images | mask | low high',
+    'gpt-image-1-mini | 16 images | mask | low',
+    'gpt-image-1 | 16 images | mask | low high',
+    'dall-e-2 | 1 images | mask | -',
+    'sketch | 16 images | mask | -',
+    'stable-image-ultra | 1 images | no mask | low high',
+    'sd3.5-large | 1 images | no mask | low high',
+    'sd3.5-large-turbo | 1 images | no mask | low high',
+    'sd3.5-medium | 1 images | no mask | low high',
+    'stable-image-inpaint | 1 images | mask | -',
+    'stable-diffusion-xl-1024-v1-0 | 1 images | mask | low high'
+  ])
+})

@@ -6,6 +6,7 @@ import { GatewayError, gatewayError } from '../../src/errors.ts'
 import { sniffMediaType } from '../../src/images/media-type.ts'
 import { createLog } from '../../src/log.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from '../../src/providers/provider.ts'
+import { editOf, type TrackedImage } from '../support/input-images.ts'
 import { outlineOf, readEvents } from '../support/read-events.ts'
 import { hostileAnswerSuite } from './provider-hostile-answers.ts'
 
@@ -42,6 +43,13 @@ export interface ProviderUnderTest {
     hangingInside?: string
     /** An image is handed out before the answer is whole. */
     handsOutEarly?: boolean
+  }
+  /** How it edits; unset where it does not. */
+  edits?: {
+    /** The provider's name for a model that edits; unset: the same one. */
+    upstreamModel?: string
+    images: () => Promise<TrackedImage[]>
+    mask?: () => Promise<TrackedImage>
   }
   /** Puts a word into a request; unless told, into the prompt. */
   order?: (word: string) => { prompt: string; providerOptions?: JsonObject }
@@ -183,6 +191,42 @@ export function providerSuite(name: string, under: ProviderUnderTest): void {
       expect(await calls()[0]?.ended).toBe('abandoned')
     })
 
+    const { edits } = under
+    test.runIf(edits !== undefined)('edits images, which it reads once and lets go of', async () => {
+      const { provider, calls } = await start()
+      const images = (await edits?.images()) ?? []
+      const mask = await edits?.mask?.()
+      const events = await readEvents(provider.run(editWorkOf(under, '', images, mask), suiteAttempt()))
+      expect(outlineOf(events).filter((line) => !line.startsWith('image_details'))).toEqual(['image 0', 'completed'])
+      expect([...images, ...(mask ? [mask] : [])].map(({ opened, reading }) => [opened, reading])).toEqual(
+        Array(images.length + (mask ? 1 : 0)).fill([1, 0])
+      )
+      if (under.startFake) expect(calls().length).toBe(1)
+    })
+
+    test.runIf(edits !== undefined)('says of an edit what it says of a generation', async () => {
+      const { provider } = await start()
+      const images = (await edits?.images()) ?? []
+      const failed = (word: string) => failureOf(provider.run(editWorkOf(under, word, images), suiteAttempt()))
+      expect(await failed(words.rateLimited)).toMatchObject({ reason: 'PROVIDER_RATE_LIMITED', outcome: 'rejected' })
+      for (const word of words.moderated) expect(await failed(word)).toMatchObject({ reason: 'CONTENT_POLICY_VIOLATION' })
+      for (const word of words.broken) expect((await failed(word)).outcome).toBe('unknown')
+      expect(images.every(({ reading }) => reading === 0)).toBe(true)
+    })
+
+    test.runIf(edits !== undefined)('stops an edit when it is cancelled', async () => {
+      const { provider, calls } = await start()
+      const caller = new AbortController()
+      const images = (await edits?.images()) ?? []
+      const run = provider.run(editWorkOf(under, words.hanging, images), { ...suiteAttempt(), signal: caller.signal })
+      const failure = failureOf(run)
+      if (under.startFake) await expect.poll(() => calls().length).toBe(1)
+      caller.abort()
+      expect(await failure).toMatchObject({ reason: 'CANCELLED' })
+      if (under.startFake) expect(await calls()[0]?.ended).toBe('abandoned')
+      expect(images.every(({ reading }) => reading === 0)).toBe(true)
+    })
+
     test('understands any option, or names options that are no fields of the contract', async () => {
       const { provider } = await start()
       const { understands } = provider
@@ -213,6 +257,11 @@ export function workOf(under: ProviderUnderTest, word: string, n: number, provid
     ...(Object.keys(options).length > 0 && { providerOptions: options })
   })
   return { request, upstreamModel: under.upstreamModel, n }
+}
+
+function editWorkOf(under: ProviderUnderTest, word: string, images: readonly TrackedImage[], mask?: TrackedImage): Work {
+  const upstreamModel = under.edits?.upstreamModel ?? under.upstreamModel
+  return { ...workOf(under, word, 1), upstreamModel, inputs: editOf(images, mask ? { mask } : {}) }
 }
 
 export function suiteAttempt(): AttemptContext {

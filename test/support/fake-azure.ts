@@ -44,12 +44,12 @@ export async function startFakeAzure(options: FakeAzureOptions): Promise<FakeAzu
 function deploymentAsked({ method, path, body }: RecordedRequest): { deployment: string; isV1: boolean } | FakeAnswer {
   const { pathname, searchParams } = new URL(path, 'http://resource')
   const version = searchParams.get('api-version')
-  if (method === 'POST' && pathname === '/openai/v1/images/generations') {
+  if (method === 'POST' && /^\/openai\/v1\/images\/(generations|edits)$/.test(pathname)) {
     if (version !== null && !['v1', 'preview', 'latest'].includes(version))
       return azureError(400, 'BadRequest', 'API version not supported')
     return { deployment: String(body?.model), isV1: true }
   }
-  const deployment = /^\/openai\/deployments\/([^/]+)\/images\/generations$/.exec(pathname)?.[1]
+  const deployment = /^\/openai\/deployments\/([^/]+)\/images\/(?:generations|edits)$/.exec(pathname)?.[1]
   if (method !== 'POST' || deployment === undefined || !versions.includes(version ?? ''))
     return azureError(404, '404', 'Resource not found')
   return { deployment: decodeURIComponent(deployment), isV1: false }

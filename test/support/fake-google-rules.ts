@@ -1,3 +1,5 @@
+import { sniffMediaType } from '../../src/images/media-type.ts'
+
 export type JsonMap = { [name: string]: unknown }
 
 export interface Refusal {
@@ -19,6 +21,8 @@ interface FakeModel {
   ratios: readonly string[]
   sizes: readonly string[]
   outputFormat: 'png' | 'jpeg'
+  /** Most images that a prompt may come with. */
+  references: number
 }
 
 const tenRatios = ['1:1', '2:3', '3:2', '3:4', '4:3', '4:5', '5:4', '9:16', '16:9', '21:9']
@@ -26,11 +30,11 @@ const fourteenRatios = ['1:1', '1:4', '1:8', '2:3', '3:2', '3:4', '4:1', '4:3', 
 
 /** Preview names ended on 2026-06-25 and answer 404 like names that never were. */
 const models: Readonly<Record<string, FakeModel>> = {
-  'gemini-nano-banana-2.1': { ratios: fourteenRatios, sizes: ['1K', '2K', '4K'], outputFormat: 'png' },
-  'gemini-3-pro-image': { ratios: tenRatios, sizes: ['1K', '2K', '4K'], outputFormat: 'jpeg' },
-  'gemini-3.1-flash-image': { ratios: fourteenRatios, sizes: ['512', '1K', '2K', '4K'], outputFormat: 'jpeg' },
-  'gemini-3.1-flash-lite-image': { ratios: tenRatios, sizes: ['1K'], outputFormat: 'jpeg' },
-  'gemini-2.5-flash-image': { ratios: tenRatios, sizes: [], outputFormat: 'png' }
+  'gemini-nano-banana-2.1': { ratios: fourteenRatios, sizes: ['1K', '2K', '4K'], outputFormat: 'png', references: 14 },
+  'gemini-3-pro-image': { ratios: tenRatios, sizes: ['1K', '2K', '4K'], outputFormat: 'jpeg', references: 14 },
+  'gemini-3.1-flash-image': { ratios: fourteenRatios, sizes: ['512', '1K', '2K', '4K'], outputFormat: 'jpeg', references: 14 },
+  'gemini-3.1-flash-lite-image': { ratios: tenRatios, sizes: ['1K'], outputFormat: 'jpeg', references: 14 },
+  'gemini-2.5-flash-image': { ratios: tenRatios, sizes: [], outputFormat: 'png', references: 3 }
 }
 
 /** Pixels at 1K, from ai.google.dev/gemini-api/docs/image-generation; the four extreme ratios as a user measured them. */
@@ -67,6 +71,7 @@ export function checkRequest(model: string, body: JsonMap): Refusal | undefined 
     unknownField(generationConfig, 'generation_config', generationFields) ??
     unknownField(imageConfig, 'generation_config.image_config', ['aspectRatio', 'imageSize']) ??
     checkContents(body.contents) ??
+    checkImages(imagesIn(body), known) ??
     checkGeneration(generationConfig) ??
     checkImageConfig(imageConfig, known)
   )
@@ -95,6 +100,23 @@ export function promptOf(body: JsonMap): string {
   return Array.isArray(parts) ? parts.map((part) => String(asMap(part).text ?? '')).join('') : ''
 }
 
+export interface InlineImage {
+  mimeType: string
+  bytes: Buffer
+}
+
+/** The images of the first content. */
+export function imagesIn(body: JsonMap): InlineImage[] {
+  const [content] = Array.isArray(body.contents) ? body.contents : []
+  const { parts } = asMap(content)
+  return (Array.isArray(parts) ? parts : []).flatMap((part) => {
+    const { inlineData } = asMap(part)
+    if (inlineData === undefined) return []
+    const { mimeType, data } = asMap(inlineData)
+    return [{ mimeType: String(mimeType), bytes: Buffer.from(String(data), 'base64') }]
+  })
+}
+
 const bodyFields = ['contents', 'generationConfig', 'safetySettings', 'systemInstruction', 'tools', 'toolConfig', 'cachedContent']
 const generationFields = [
   ...['responseModalities', 'imageConfig', 'seed', 'temperature', 'topP', 'topK', 'candidateCount', 'maxOutputTokens', 'stopSequences'],
@@ -114,6 +136,18 @@ function checkContents(contents: unknown): Refusal | undefined {
   if (!Array.isArray(parts) || parts.length === 0) return invalid('Request has empty input.')
   if (role !== undefined && role !== 'user' && role !== 'model') return invalid('Please use a valid role: user, model.')
   return undefined
+}
+
+const imageTypes = ['image/png', 'image/jpeg', 'image/webp', 'image/heic', 'image/heif']
+
+function checkImages(images: readonly InlineImage[], { references }: FakeModel): Refusal | undefined {
+  if (images.length > references) return invalid(`Please use at most ${references} images for this model.`)
+  const stranger = images.find(({ mimeType }) => !imageTypes.includes(mimeType))
+  if (stranger) return invalid(`Unsupported MIME type: ${stranger.mimeType}`)
+  const broken = images.some(({ bytes, mimeType }) => sniffMediaType(bytes) !== mimeType)
+  return broken
+    ? invalid('Unable to process input image. Please retry or report in https://developers.generativeai.google/guide/troubleshooting')
+    : undefined
 }
 
 function checkGeneration({ responseModalities, seed, temperature, candidateCount }: JsonMap): Refusal | undefined {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { behaviourIn, errorAnswer, failureOf, filteredOut, type GoogleBehaviour, json } from './fake-google-failures.ts'
-import { checkRequest, type JsonMap, promptOf, resolveRequest } from './fake-google-rules.ts'
+import { checkRequest, imagesIn, type JsonMap, promptOf, resolveRequest } from './fake-google-rules.ts'
 import type { FakeAnswer } from './fake-openai-failures.ts'
 import { createPictures, type Picture } from './fake-openai-pictures.ts'
 
@@ -20,6 +20,8 @@ export interface RecordedGoogleRequest {
   headers: IncomingHttpHeaders
   /** The body as JSON; undefined where it is none. */
   body: JsonMap | undefined
+  /** Length of the body in bytes. */
+  sizeBytes: number
   /** Resolves when the exchange is over: `abandoned` where the client went away before it had the whole answer. */
   ended: Promise<'answered' | 'abandoned'>
 }
@@ -61,11 +63,15 @@ export async function startFakeGoogle(options: FakeGoogleOptions = {}): Promise<
       response.once('close', () => resolve(response.writableFinished ? 'answered' : 'abandoned'))
     })
     const path = request.url ?? ''
-    const body = parseObject(Buffer.concat(await request.toArray()).toString())
-    const recorded = { method: request.method ?? '', path, headers: request.headers, body, ended }
+    const bytes = Buffer.concat(await request.toArray())
+    const body = parseObject(bytes.toString())
+    const recorded = { method: request.method ?? '', path, headers: request.headers, body, sizeBytes: bytes.length, ended }
     const ordinal = requests.push(recorded) - 1
     const canned = options.answer?.(recorded, ordinal) ?? checkKey(request.headers['x-goog-api-key'], options.apiKey)
     if (canned) return reply(response, canned)
+    if (bytes.length > 20_971_520) {
+      return reply(response, errorAnswer(400, 'INVALID_ARGUMENT', 'Request payload size exceeds the limit: 20971520 bytes.'))
+    }
     const model = /^\/v1beta\/models\/([^/:?]+):generateContent$/.exec(path)?.[1]
     if (request.method !== 'POST' || model === undefined) return reply(response, errorAnswer(404, 'NOT_FOUND', ''))
     if (!body) return reply(response, errorAnswer(400, 'INVALID_ARGUMENT', 'Invalid JSON payload received.'))
@@ -103,7 +109,7 @@ export async function startFakeGoogle(options: FakeGoogleOptions = {}): Promise<
     const thoughts = model === 'gemini-3-pro-image' ? 208 : 0
     return json(200, {
       candidates: [{ content: { parts, role: 'model' }, ...verdict, index: 0 }],
-      usageMetadata: usageOf(request.prompt, images.length, thoughts),
+      usageMetadata: usageOf(request.prompt, imagesIn(body).length, images.length, thoughts),
       modelVersion: model,
       responseId: 'GOOYaaOTN_r7nsEPv5nSwAo'
     })
@@ -126,14 +132,18 @@ function imagePart({ mediaType, base64 }: Picture, thought: boolean): JsonMap {
 }
 
 /** The output's details count the images alone. */
-function usageOf(prompt: string, images: number, thoughts: number): JsonMap {
-  const promptTokenCount = Math.ceil(prompt.length / 4)
+function usageOf(prompt: string, inputs: number, images: number, thoughts: number): JsonMap {
+  const words = Math.ceil(prompt.length / 4)
+  const promptTokenCount = words + inputs * 258
   const candidatesTokenCount = images * 1120 + 100
   return {
     promptTokenCount,
     candidatesTokenCount,
     totalTokenCount: promptTokenCount + candidatesTokenCount + thoughts,
-    promptTokensDetails: [{ modality: 'TEXT', tokenCount: promptTokenCount }],
+    promptTokensDetails: [
+      { modality: 'TEXT', tokenCount: words },
+      ...(inputs > 0 ? [{ modality: 'IMAGE', tokenCount: inputs * 258 }] : [])
+    ],
     candidatesTokensDetails: [{ modality: 'IMAGE', tokenCount: images * 1120 }],
     ...(thoughts === 0 ? {} : { thoughtsTokenCount: thoughts })
   }

@@ -24,15 +24,18 @@ export interface ResolvedRequest {
   asUrl: boolean
 }
 
-/** What OpenAI has against a request; undefined where nothing. The rules are those of its documentation, model by model. */
-export function checkRequest(body: ImageRequest, retired: readonly string[]): Refusal | undefined {
+/**
+ * What OpenAI has against a request; undefined where nothing. The rules are those of its documentation, model by model. `fields` are
+ * those that the operation takes; unset: those of generations.
+ */
+export function checkRequest(body: ImageRequest, retired: readonly string[], fields = fieldsOf): Refusal | undefined {
   if (body.model != null && typeof body.model !== 'string') return wrongType('model', 'a string', body.model)
   const model = body.model ?? 'dall-e-2'
   const family = familyOf(model)
   if (!family || retired.includes(model)) {
     return { status: 404, message: `The model \`${model}\` does not exist or you do not have access to it.`, code: 'model_not_found' }
   }
-  const known = fieldsOf(model, family)
+  const known = fields(model, family)
   const stranger = Object.keys(body).find((name) => !known.includes(name))
   if (stranger !== undefined) return invalid(stranger, `Unknown parameter: '${stranger}'.`, 'unknown_parameter')
   return (
@@ -69,17 +72,17 @@ export function resolveRequest(body: ImageRequest): ResolvedRequest {
 }
 
 /** Tokens as OpenAI counts them: its table up to gpt-image-1.5, its calculator's formula from gpt-image-2 on; about one in for each word. */
-export function usageOf(request: ResolvedRequest): unknown {
+export function usageOf(request: ResolvedRequest, imageTokens: number): unknown {
   const { model, prompt, n, quality, width, height } = request
   const textIn = prompt.split(/\s+/).length + 6
   const each = isCustomSize(model) ? calculatedTokens(width, height, quality) : tabledTokens(width, height, quality)
   const textOut = model === 'gpt-image-1.5' || model === 'chatgpt-image-latest' ? 120 * n : 0
   return {
-    input_tokens: textIn,
-    input_tokens_details: { image_tokens: 0, text_tokens: textIn },
+    input_tokens: textIn + imageTokens,
+    input_tokens_details: { image_tokens: imageTokens, text_tokens: textIn },
     output_tokens: each * n + textOut,
     ...(textOut > 0 ? { output_tokens_details: { image_tokens: each * n, text_tokens: textOut } } : {}),
-    total_tokens: textIn + each * n + textOut
+    total_tokens: textIn + imageTokens + each * n + textOut
   }
 }
 
@@ -106,7 +109,7 @@ function isCustomSize(model: string): boolean {
   return /^gpt-image-2/.test(model)
 }
 
-function fieldsOf(model: string, family: ModelFamily): string[] {
+export function fieldsOf(model: string, family: ModelFamily): string[] {
   const always = ['prompt', 'model', 'n', 'size', 'quality', 'user', 'safety_identifier']
   if (family === 'dall-e-2') return [...always, 'response_format']
   if (family === 'dall-e-3') return [...always, 'response_format', 'style']
@@ -207,7 +210,7 @@ function checkPairs(body: ImageRequest): Refusal | undefined {
   return undefined
 }
 
-function invalid(param: string, message: string, code: string): Refusal {
+export function invalid(param: string, message: string, code: string): Refusal {
   return { status: 400, message, param, code }
 }
 

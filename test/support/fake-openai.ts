@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { checkEdit, imageTokensOf, type RecordedFile, readForm } from './fake-openai-edits.ts'
 import { type Behaviour, behaviourIn, type FakeAnswer, failureOf } from './fake-openai-failures.ts'
 import { createPictures } from './fake-openai-pictures.ts'
 import { checkRequest, type ImageRequest, resolveRequest, usageOf } from './fake-openai-rules.ts'
@@ -32,8 +33,10 @@ export interface RecordedRequest {
   headers: IncomingHttpHeaders
   /** The body as it came; empty for GET. */
   text: string
-  /** The body as JSON; undefined where it is none. */
+  /** The body as JSON, or the fields of a form with their numbers and booleans read; undefined where it is neither. */
   body: ImageRequest | undefined
+  /** The files of a form, in its order. */
+  files: RecordedFile[]
   /** Resolves when the exchange is over: `abandoned` where the client went away before it had the whole answer. */
   ended: Promise<'answered' | 'abandoned'>
 }
@@ -46,9 +49,9 @@ export interface FakeOpenAI extends AsyncDisposable {
 }
 
 /**
- * A server on a port of its own that answers `POST /v1/images/generations`, `GET /v1/models` and the links that it hands out as OpenAI
- * does: keys, fields, sizes and limits are checked per model, and the images are real. A prompt with one of these words gets that
- * answer instead of an image:
+ * A server on a port of its own that answers `POST /v1/images/generations` and `/v1/images/edits`, the latter in multipart alone,
+ * `GET /v1/models` and the links that it hands out as OpenAI does: keys, fields, files, sizes and limits are checked per model, and the
+ * images are real. A prompt with one of these words gets that answer instead of an image:
  *
  * `[moderated]` `[moderated-output]` a refusal, in DALL·E's or GPT Image's wording by model · `[rate-limit]` 429 with waits ·
  * `[quota]` 429 and `[billing-limit]` 400 for an account without credit · `[unverified]` 403 · `[server-error]` 500 · `[overloaded]` 503 ·
@@ -78,8 +81,11 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     const file = request.method === 'GET' ? pictures.find(path.split('?')[0] ?? '') : undefined
     if (file) return reply(response, { status: 200, headers: { 'content-type': file.mediaType }, body: file.bytes })
 
-    const text = Buffer.concat(await request.toArray()).toString()
-    const recorded = { method: request.method ?? '', path, headers: request.headers, text, body: parseObject(text), ended }
+    const bytes = Buffer.concat(await request.toArray())
+    const text = bytes.toString()
+    const form = await readForm(bytes, request.headers['content-type'])
+    const { body, files } = form ?? { body: parseObject(text), files: [] }
+    const recorded = { method: request.method ?? '', path, headers: request.headers, text, body, files, ended }
     const ordinal = requests.push(recorded) - 1
     const canned = options.answer?.(recorded, ordinal)
     if (canned) return reply(response, canned)
@@ -90,7 +96,7 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     if (refusal) return reply(response, refusal)
     if (options.delayMs) await sleep(options.delayMs, undefined, { signal: stopped.signal })
     if (request.method === 'GET' && path === '/v1/models') return reply(response, json(200, modelList(options.retired ?? [])))
-    if (request.method !== 'POST' || path.split('?')[0] !== '/v1/images/generations') {
+    if (request.method !== 'POST' || !/^\/v1\/images\/(generations|edits)(\?|$)/.test(path)) {
       return reply(response, apiError(404, `Invalid URL (${request.method} ${path})`, { code: 'unknown_url' }))
     }
     await answerImages(recorded, ordinal, response)
@@ -99,7 +105,8 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
   async function answerImages(request: RecordedRequest, ordinal: number, response: ServerResponse): Promise<void> {
     const body = request.body
     if (!body) return reply(response, apiError(400, 'We could not parse the JSON body of your request.', {}))
-    const problem = checkRequest(body, options.retired ?? [])
+    const isEdit = isEditPath(request.path)
+    const problem = await (isEdit ? checkEdit(body, request.files, options.retired ?? []) : checkRequest(body, options.retired ?? []))
     if (problem) return reply(response, apiError(problem.status, problem.message, problem))
     const behaviour = options.behaviour?.(request, ordinal) ?? behaviourIn(String(body.prompt))
     const failure = behaviour && failureOf(behaviour, resolveRequest(body).family)
@@ -107,8 +114,9 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     if (behaviour === 'hang') return
     if (behaviour === 'reset') return void response.socket?.resetAndDestroy()
     if (behaviour === 'slow') await sleep(options.slowMs ?? 1000, undefined, { signal: stopped.signal })
-    if (body.stream === true) return stream(body, behaviour, response)
-    const whole = await success(body, behaviour === 'large')
+    const imageTokens = isEdit ? await imageTokensOf(body, request.files) : 0
+    if (body.stream === true) return stream(body, isEdit ? 'image_edit' : 'image_generation', imageTokens, behaviour, response)
+    const whole = await success(body, imageTokens, behaviour === 'large')
     if (behaviour === 'truncated') return reply(response, { ...whole, body: whole.body.subarray(0, whole.body.length - 100) })
     if (behaviour === 'short' || behaviour === 'hang-body') {
       response.writeHead(whole.status, { ...whole.headers, ...commonHeaders(), 'content-length': whole.body.length })
@@ -120,7 +128,7 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     reply(response, whole)
   }
 
-  async function success(body: ImageRequest, incompressible: boolean): Promise<FakeAnswer> {
+  async function success(body: ImageRequest, imageTokens: number, incompressible: boolean): Promise<FakeAnswer> {
     const request = resolveRequest(body)
     const { family, n, size, quality, outputFormat, background, prompt } = request
     const made = await Promise.all(
@@ -133,11 +141,17 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     }))
     const created = Math.floor(Date.now() / 1000)
     if (family !== 'gpt-image') return json(200, { created, data })
-    return json(200, { created, background, data, output_format: outputFormat, quality, size, usage: usageOf(request) })
+    return json(200, { created, background, data, output_format: outputFormat, quality, size, usage: usageOf(request, imageTokens) })
   }
 
   /** Server-sent events: partial images, then each image. `[truncated]` ends inside the last event, `[stream-error]` instead of it. */
-  async function stream(body: ImageRequest, behaviour: Behaviour | undefined, response: ServerResponse): Promise<void> {
+  async function stream(
+    body: ImageRequest,
+    operation: string,
+    imageTokens: number,
+    behaviour: Behaviour | undefined,
+    response: ServerResponse
+  ): Promise<void> {
     const request = resolveRequest(body)
     const { n, size, quality, outputFormat, background, prompt } = request
     const created_at = Math.floor(Date.now() / 1000)
@@ -147,9 +161,7 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
     for (let index = 0; index < n; index++) {
       for (let partial = 0; partial < Number(body.partial_images ?? 0); partial++) {
         const { base64 } = await draw(`${prompt} ${index} partial ${partial}`)
-        response.write(
-          serverSentEvent({ type: 'image_generation.partial_image', b64_json: base64, ...common, partial_image_index: partial })
-        )
+        response.write(serverSentEvent({ type: `${operation}.partial_image`, b64_json: base64, ...common, partial_image_index: partial }))
         if (behaviour === 'slow') await sleep(options.slowMs ?? 1000, undefined, { signal: stopped.signal })
       }
       if (behaviour === 'stream-error') {
@@ -162,7 +174,8 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
         return void response.end(serverSentEvent({ type: 'error', error }))
       }
       const { base64 } = await draw(`${prompt} ${index}`)
-      const event = serverSentEvent({ type: 'image_generation.completed', b64_json: base64, ...common, usage: usageOf(request) })
+      const usage = usageOf(request, imageTokens)
+      const event = serverSentEvent({ type: `${operation}.completed`, b64_json: base64, ...common, usage })
       response.write(behaviour === 'truncated' ? event.slice(0, event.length / 2) : event)
     }
     response.end()
@@ -178,6 +191,10 @@ export async function startFakeOpenAI(options: FakeOpenAIOptions = {}): Promise<
       await once(server, 'close')
     }
   }
+}
+
+function isEditPath(path: string): boolean {
+  return /\/images\/edits(\?|$)/.test(path)
 }
 
 function serverSentEvent(data: { type: string; [field: string]: unknown }): string {

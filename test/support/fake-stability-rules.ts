@@ -95,7 +95,46 @@ export function orderV1(body: Fields): StabilityOrder {
   return { prompt: text, width, height, samples, seed, outputFormat: 'png' }
 }
 
-export type V2Endpoint = 'core' | 'ultra' | 'sd3'
+/** What v1 has against the form of an image-to-image request for SDXL 1.0. */
+export function checkV1Edit(form: Fields, masking: boolean, accept: string): Refusal | undefined {
+  const { 'text_prompts[0][text]': text, samples = '1' } = form
+  if (typeof text !== 'string' || text === '') return bad('text_prompts: is required')
+  if (form.init_image === undefined) return bad('init_image: is required')
+  if (masking && !['MASK_IMAGE_WHITE', 'MASK_IMAGE_BLACK', 'INIT_IMAGE_ALPHA'].includes(String(form.mask_source))) {
+    return bad('mask_source: must be one of MASK_IMAGE_WHITE, MASK_IMAGE_BLACK, INIT_IMAGE_ALPHA')
+  }
+  if (masking && form.mask_source !== 'INIT_IMAGE_ALPHA' && form.mask_image === undefined) return bad('mask_image: is required')
+  if (accept === 'image/png' && samples !== '1') {
+    return { status: 400, name: 'invalid_samples', message: 'samples: must be 1 when accepting image/png' }
+  }
+  const prompts = Object.keys(form).filter((name) => /^text_prompts\[\d\]\[(text|weight)\]$/.test(name))
+  const own = masking ? ['mask_source', 'mask_image'] : ['init_image_mode', 'image_strength']
+  return (
+    checkKnown(form, [...prompts, 'init_image', 'samples', ...own, ...v1Optional]) ??
+    checkWord(form, 'init_image_mode', ['IMAGE_STRENGTH', 'STEP_SCHEDULE']) ??
+    checkRange(form, 'image_strength', 0, 1) ??
+    checkRange(form, 'cfg_scale', 0, 35) ??
+    checkWhole(form, 'samples', 1, 10) ??
+    checkWhole(form, 'steps', 10, 50) ??
+    checkWhole(form, 'seed', 0, 4_294_967_295) ??
+    checkWord(form, 'style_preset', stylePresets)
+  )
+}
+
+/** The sizes of images that SDXL 1.0 works on. */
+export function checkInitSize(width: number, height: number): Refusal | undefined {
+  if (sdxlSizes.includes(`${width}x${height}`)) return undefined
+  const message = `for stable-diffusion-xl-1024-v0-9 and stable-diffusion-xl-1024-v1-0 the allowed dimensions are ${sdxlSizes.join(', ')}, but we received ${width}x${height}`
+  return { status: 400, name: 'invalid_sdxl_v1_dimensions', message }
+}
+
+export function orderV1Edit(form: Fields): StabilityOrder {
+  const { samples = '1', seed = '0' } = form as Record<string, string>
+  const prompt = String(form['text_prompts[0][text]'])
+  return { prompt, width: 0, height: 0, samples: Number(samples), seed: Number(seed), outputFormat: 'png' }
+}
+
+export type V2Endpoint = 'core' | 'ultra' | 'sd3' | 'inpaint'
 
 /** What v2beta has against a form, by the vendor's OpenAPI description. The vendor's own nodes send turbo models neither of two fields. */
 export function checkV2(form: Fields, endpoint: V2Endpoint): Refusal | undefined {
@@ -104,16 +143,19 @@ export function checkV2(form: Fields, endpoint: V2Endpoint): Refusal | undefined
   if (prompt === '') return bad('prompt: required')
   if ([...prompt].length > 10_000) return bad('prompt: cannot exceed 10,000 characters')
   if ([...negative_prompt].length > 10_000) return bad('negative_prompt: cannot exceed 10,000 characters')
-  if (form.image !== undefined || form.strength !== undefined) return bad('image: this server knows text-to-image only')
+  const fromImage = endpoint === 'inpaint' || (endpoint !== 'core' && form.image !== undefined)
   const turbo = String(form.model ?? '').endsWith('-turbo')
   const optional = [
     'negative_prompt',
-    'aspect_ratio',
     'seed',
     'output_format',
     'style_preset',
+    ...(fromImage && sd3 ? [] : endpoint === 'inpaint' ? [] : ['aspect_ratio']),
+    ...(endpoint === 'inpaint' ? ['image', 'mask', 'grow_mask'] : fromImage ? ['image', 'strength'] : []),
     ...(sd3 ? ['cfg_scale', 'model', 'mode'] : [])
   ]
+  if (fromImage && form.image === undefined) return bad('image: required')
+  if (fromImage && endpoint !== 'inpaint' && form.strength === undefined) return bad('strength: required')
   return (
     checkKnown(
       form,
@@ -124,7 +166,9 @@ export function checkV2(form: Fields, endpoint: V2Endpoint): Refusal | undefined
     checkWord(form, 'output_format', sd3 ? ['jpeg', 'png'] : ['jpeg', 'png', 'webp']) ??
     checkWord(form, 'style_preset', stylePresets) ??
     checkWord(form, 'model', ['sd3.5-large', 'sd3.5-large-turbo', 'sd3.5-medium']) ??
-    checkWord(form, 'mode', ['text-to-image']) ??
+    checkWord(form, 'mode', [fromImage ? 'image-to-image' : 'text-to-image']) ??
+    checkRange(form, 'strength', 0, 1) ??
+    checkWhole(form, 'grow_mask', 0, 20) ??
     checkRange(form, 'cfg_scale', 1, 10)
   )
 }

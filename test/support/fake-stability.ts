@@ -4,11 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import type { FakeAnswer } from './fake-openai-failures.ts'
 import { createPictures } from './fake-openai-pictures.ts'
+import { checkSize, type EditedImage, editedBy } from './fake-stability-edits.ts'
 import {
   checkV1,
+  checkV1Edit,
   checkV2,
   type Fields,
   orderV1,
+  orderV1Edit,
   orderV2,
   type Refusal,
   type StabilityOrder,
@@ -31,8 +34,10 @@ export interface RecordedCall {
   headers: IncomingHttpHeaders
   /** The body as it came. */
   text: string
-  /** JSON, or the fields of a form; undefined where it is neither. */
+  /** JSON, or the fields of a form, of files their names; undefined where it is neither. */
   body: Fields | undefined
+  /** The files of a form by the names of their fields. */
+  files: Readonly<Record<string, Buffer>>
   /** Resolves when the exchange is over: `abandoned` where the client went away before it had the whole answer. */
   ended: Promise<'answered' | 'abandoned'>
 }
@@ -45,9 +50,10 @@ export interface FakeStability extends AsyncDisposable {
 }
 
 /**
- * A server on a port of its own that answers `POST /v1/generation/{engine}/text-to-image` and
- * `POST /v2beta/stable-image/generate/{core|ultra|sd3}` as Stability documents it: keys, media types, fields, sizes and limits are checked,
- * and the images are real. A prompt with one of these words gets that answer instead:
+ * A server on a port of its own that answers `POST /v1/generation/{engine}/text-to-image`, `image-to-image` and its `masking`,
+ * `POST /v2beta/stable-image/generate/{core|ultra|sd3}` and `edit/inpaint` as Stability documents it: keys, media types, fields, files,
+ * sizes and limits are checked, and the images are real; what is masked stays as it was. A prompt with one of these words gets that
+ * answer instead:
  *
  * `[moderated]` a refusal by the moderation · `[filtered]` a blurred image with the finish reason CONTENT_FILTERED, of several samples
  * only the first · `[all-filtered]` every sample · `[failed]` the finish reason ERROR · `[rate-limit]` 429 · `[no-credit]` 402 ·
@@ -69,33 +75,48 @@ export async function startFakeStability(options: FakeStabilityOptions = {}): Pr
     })
     const { method = '', url: path = '', headers } = request
     const bytes = Buffer.concat(await request.toArray())
-    const call = { method, path, headers, text: bytes.toString(), body: await readFields(bytes, headers['content-type']), ended }
+    const { body, files } = (await readFields(bytes, headers['content-type'])) ?? { body: undefined, files: {} }
+    const call = { method, path, headers, text: bytes.toString(), body, files, ended }
     const ordinal = requests.push(call) - 1
-    const v1 = /^\/v1\/generation\/([^/]+)\/text-to-image$/.exec(path)
-    const v2 = /^\/v2beta\/stable-image\/generate\/(core|ultra|sd3)$/.exec(path)
+    const v1 = /^\/v1\/generation\/([^/]+)\/(text-to-image|image-to-image(?:\/masking)?)$/.exec(path)
+    const v2 = /^\/v2beta\/stable-image\/(?:generate\/(?=core|ultra|sd3)|edit\/(?=inpaint))(core|ultra|sd3|inpaint)$/.exec(path)
     const canned = options.answer?.(call, ordinal)
     if (canned) return reply(response, canned)
     const refusal = checkKey(headers.authorization, options.apiKey)
     if (refusal) return reply(response, refusal)
-    if (method === 'POST' && v1) return answerV1(call, decodeURIComponent(v1[1] ?? ''), response)
+    if (bytes.length > largestBytes) {
+      return reply(response, v2Error({ status: 413, name: 'payload_too_large', message: 'The request was larger than 10MiB.' }))
+    }
+    if (method === 'POST' && v1) return answerV1(call, decodeURIComponent(v1[1] ?? ''), v1[2] ?? '', response)
     if (method === 'POST' && v2) return answerV2(call, v2[1] as V2Endpoint, response)
     reply(response, v1Error({ status: 404, name: 'not_found', message: 'The requested resource was not found.' }))
   }
 
-  async function answerV1({ headers, body }: RecordedCall, engine: string, response: ServerResponse): Promise<void> {
+  async function answerV1(call: RecordedCall, engine: string, operation: string, response: ServerResponse): Promise<void> {
+    const { headers, body } = call
     const accept = headers.accept ?? 'application/json'
     const refuse = (refusal: Refusal) => reply(response, v1Error(refusal))
     if (engine !== 'stable-diffusion-xl-1024-v1-0') {
       return refuse({ status: 404, name: 'not_found', message: `The specified engine (ID ${engine}) was not found.` })
     }
-    if (mediaTypeOf(headers['content-type']) !== 'application/json' || !body) return refuse(bad('content-type: must be application/json'))
+    const mediaType = operation === 'text-to-image' ? 'application/json' : 'multipart/form-data'
+    if (mediaTypeOf(headers['content-type']) !== mediaType || !body) return refuse(bad(`content-type: must be ${mediaType}`))
     if (!['application/json', 'image/png'].includes(accept)) return refuse(bad('accept: must be application/json or image/png'))
+    const form = accept === 'image/png' ? 'bytes' : 'artifacts'
+    if (operation !== 'text-to-image') {
+      const masking = operation.endsWith('masking')
+      const problem = checkV1Edit(body, masking, accept) ?? refusalOf(orderV1Edit(body).prompt, 'v1')
+      if (problem) return refuse(problem)
+      const edited = await editedBy(call.files, 'init_image', 'mask_image', body.mask_source === 'MASK_IMAGE_BLACK')
+      const wrong = checkSize(edited, 'sdxl')
+      return wrong || 'status' in edited ? refuse(wrong ?? bad('init_image: invalid')) : deliver(orderV1Edit(body), form, response, edited)
+    }
     const refusal = checkV1(body, accept) ?? refusalOf(String(orderV1(body).prompt), 'v1')
     if (refusal) return refuse(refusal)
-    await deliver(orderV1(body), accept === 'image/png' ? 'bytes' : 'artifacts', response)
+    await deliver(orderV1(body), form, response)
   }
 
-  async function answerV2({ headers, body }: RecordedCall, endpoint: V2Endpoint, response: ServerResponse): Promise<void> {
+  async function answerV2({ headers, body, files }: RecordedCall, endpoint: V2Endpoint, response: ServerResponse): Promise<void> {
     const accept = headers.accept ?? 'image/*'
     const refuse = (refusal: Refusal) => reply(response, v2Error(refusal))
     if (headers['content-type'] === undefined) return refuse(bad('content-type: required'))
@@ -105,10 +126,23 @@ export async function startFakeStability(options: FakeStabilityOptions = {}): Pr
     if (!['application/json', 'image/*'].includes(accept)) return refuse(bad('accept: must be application/json or image/*'))
     const refusal = checkV2(body, endpoint) ?? refusalOf(String(body.prompt), 'v2')
     if (refusal) return refuse(refusal)
-    await deliver(orderV2(body, endpoint), accept === 'image/*' ? 'bytes' : 'json', response)
+    const edited = files.image ? await editedBy(files, 'image', 'mask', false) : undefined
+    const wrong = edited && checkSize(edited, endpoint)
+    if (wrong) return refuse(wrong)
+    await deliver(
+      orderV2(body, endpoint),
+      accept === 'image/*' ? 'bytes' : 'json',
+      response,
+      edited && 'paint' in edited ? edited : undefined
+    )
   }
 
-  async function deliver(order: StabilityOrder, form: 'bytes' | 'artifacts' | 'json', response: ServerResponse): Promise<void> {
+  async function deliver(
+    order: StabilityOrder,
+    form: 'bytes' | 'artifacts' | 'json',
+    response: ServerResponse,
+    edited?: EditedImage
+  ): Promise<void> {
     const { prompt } = order
     const says = (word: string) => prompt.includes(`[${word}]`)
     if (says('bad-gateway')) return reply(response, html(502))
@@ -117,7 +151,7 @@ export async function startFakeStability(options: FakeStabilityOptions = {}): Pr
     if (says('reset')) return void response.socket?.resetAndDestroy()
     if (says('hang')) return
     if (says('slow')) await sleep(options.slowMs ?? 1000, undefined, { signal: stopped.signal })
-    const whole = says('empty') ? nothing(form) : await success(order, form)
+    const whole = says('empty') ? nothing(form) : await success(order, form, edited)
     if (!says('truncated') && !says('hang-body')) return reply(response, whole)
     response.writeHead(whole.status, { ...whole.headers, 'content-length': whole.body.length })
     response.write(whole.body.subarray(0, whole.body.length / 2), () => {
@@ -125,15 +159,17 @@ export async function startFakeStability(options: FakeStabilityOptions = {}): Pr
     })
   }
 
-  async function success(order: StabilityOrder, form: 'bytes' | 'artifacts' | 'json'): Promise<FakeAnswer> {
-    const { prompt, width, height, samples, outputFormat } = order
+  async function success(order: StabilityOrder, form: 'bytes' | 'artifacts' | 'json', edited?: EditedImage): Promise<FakeAnswer> {
+    const { prompt, samples, outputFormat } = order
+    const { width, height } = edited ?? order
     const made = await Promise.all(
       Array.from({ length: samples }, async (_, index) => {
         const seed = order.seed === 0 ? createHash('sha256').update(`${prompt} ${index}`).digest().readUInt32BE() : order.seed + index
         const incompressible = prompt.includes('[large]')
         const picture = await pictures.draw({ width, height, outputFormat, transparent: false, seed: `${prompt} ${seed}`, incompressible })
         const finishReason = finishReasonOf(prompt, index)
-        const bytes = finishReason === 'CONTENT_FILTERED' ? await sharp(picture.bytes).blur(30).toBuffer() : picture.bytes
+        const drawn = edited ? await edited.paint(picture.bytes, outputFormat) : picture.bytes
+        const bytes = finishReason === 'CONTENT_FILTERED' ? await sharp(drawn).blur(30).toBuffer() : drawn
         return { bytes, seed, finishReason, mediaType: picture.mediaType }
       })
     )
@@ -155,12 +191,25 @@ export async function startFakeStability(options: FakeStabilityOptions = {}): Pr
   }
 }
 
-async function readFields(bytes: Buffer, contentType = ''): Promise<Fields | undefined> {
+const largestBytes = 10_485_760
+
+async function readFields(
+  bytes: Buffer,
+  contentType = ''
+): Promise<{ body: Fields | undefined; files: Record<string, Buffer> } | undefined> {
   try {
     const response = new Response(new Uint8Array(bytes), { headers: { 'content-type': contentType } })
-    if (mediaTypeOf(contentType) === 'multipart/form-data') return Object.fromEntries(await response.formData())
-    const value: unknown = await response.json()
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+    if (mediaTypeOf(contentType) !== 'multipart/form-data') {
+      const value: unknown = await response.json()
+      return { body: typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined, files: {} }
+    }
+    const body: Fields = {}
+    const files: Record<string, Buffer> = {}
+    for (const [name, value] of await response.formData()) {
+      body[name] = typeof value === 'string' ? value : value.name
+      if (typeof value !== 'string') files[name] = Buffer.from(await value.arrayBuffer())
+    }
+    return { body, files }
   } catch {
     return undefined
   }

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import type { Transport } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node'
 import { onTestFinished } from 'vitest'
-import { EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
+import { EstimateCostResponseSchema, UploadImageResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelResponseSchema, ListModelsResponseSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { gatewayError } from '../../src/errors.ts'
 import type { Operations } from '../../src/invoke.ts'
@@ -40,6 +40,7 @@ export async function startRpcServer(
       cors: () => false,
       log,
       unready: () => undefined,
+      uploads: { take: () => Promise.reject(new Error('no uploads here')) },
       hostImage: () => Promise.reject(new Error('no image store here')),
       ...deps
     },
@@ -79,11 +80,16 @@ function withKey(key: string | undefined): import('@connectrpc/connect').Interce
 }
 
 const noOperations: Operations = {
-  // biome-ignore lint/correctness/useYield: it fails before it yields anything.
-  async *generateImages() {
-    throw new Error('not expected by this test')
-  },
+  generateImages: () => notExpected(),
+  editImages: () => notExpected(),
+  createVariations: () => notExpected(),
+  uploadImage: async () => create(UploadImageResponseSchema),
   estimateCost: async () => create(EstimateCostResponseSchema),
   listModels: async () => create(ListModelsResponseSchema),
   getModel: async () => create(GetModelResponseSchema)
+}
+
+// biome-ignore lint/correctness/useYield: it fails before it yields anything.
+async function* notExpected(): AsyncGenerator<never> {
+  throw new Error('not expected by this test')
 }

@@ -20,7 +20,8 @@ export interface Canvas {
   gradient(colours: readonly string[], angle?: number): string
   /** Draws what `draw` adds inside an outline (path data) only; slow on large areas. */
   within<T>(outline: string, draw: () => T): T
-  toSvg(): string
+  /** The document; with a share below 1, only as many of the first marks. */
+  toSvg(share?: number): string
 }
 
 export type Attributes = Record<string, string | number | undefined>
@@ -49,11 +50,11 @@ export function createCanvas(width: number, height: number): Canvas {
       marks.push(tag('g', { 'clip-path': clip }, marks.splice(first).join('\n')))
       return result
     },
-    toSvg: () =>
+    toSvg: (share = 1) =>
       tag(
         'svg',
         { xmlns: 'http://www.w3.org/2000/svg', width, height, viewBox: `0 0 ${width} ${height}` },
-        `<defs>${definitions.join('')}</defs>${marks.join('\n')}`
+        `<defs>${definitions.join('')}</defs>${marks.slice(0, Math.ceil(marks.length * share)).join('\n')}`
       )
   }
 }

@@ -23,11 +23,13 @@ export interface Composition {
   mood: Mood
   /** Whether to draw a sticker with nothing around it instead of a poster. */
   transparent: boolean
+  /** How much of it to draw, from 0 to 1, the ground first and the letters last. Unset: all of it. */
+  share?: number
 }
 
 /** Draws a poster for a prompt as SVG. The same composition always gives the same text, and sizes of one ratio the same picture. */
 export function composeSketch(composition: Composition, fonts: { title: Font; caption: Font }): string {
-  const { prompt, seed, width, height, mood, transparent } = composition
+  const { prompt, seed, width, height, mood, transparent, share = 1 } = composition
   const random = createRandom(`${seed}\n${prompt}`)
   const palette = inMood(random.pick(palettes), mood)
   const scene = random.pick(scenes)
@@ -44,6 +46,8 @@ export function composeSketch(composition: Composition, fonts: { title: Font; ca
   const stage = { canvas, frame: layout.frame, calmFrom: layout.calmFrom, palette, around: transparent || isFull ? undefined : paper }
   const unit = Math.sqrt(layout.frame.width * layout.frame.height)
   const drawScene = () => scene.draw({ ...stage, random: random.fork('scene'), unit })
+  // What is not drawn yet is empty paper.
+  if (share < 1 && !transparent) canvas.add('path', { d: rectangle(everything), fill: paper })
   if (transparent) drawSticker(canvas, layout, palette.paper)
   const foreground = transparent ? canvas.within(layout.outline, drawScene) : drawScene()
   // Paper with a hole lies over the scene: clipping it would take several times as long.
@@ -52,7 +56,7 @@ export function composeSketch(composition: Composition, fonts: { title: Font; ca
   const colour = mostLegible(ground, [palette.paper, palette.ink])
   drawTitle(canvas, layout, fonts.title, colour)
   drawCaption(canvas, layout, fonts.caption, seed, mix(colour, ground, 0.25))
-  return canvas.toSvg()
+  return canvas.toSvg(share)
 }
 
 const scenes: readonly Scene[] = [hills, sea, tiles, ribbons, orbits, fronds]

@@ -4,32 +4,49 @@ import sharp, { type Sharp } from 'sharp'
 
 export type RasterFormat = 'png' | 'jpeg' | 'webp'
 
-export interface RenderOptions {
-  format: RasterFormat
-  /** Of JPEG and WebP, from 0 (smallest file) to 100 (best image). */
-  quality: number
-  /** Keeps what is transparent in the SVG so; JPEG cannot. */
-  transparent: boolean
+export interface DrawOptions {
   /** TrueType files; no other font is used, so that the result is the same on every machine. */
   fontFiles: readonly string[]
+  /** Keeps what is transparent in the SVG so. */
+  transparent: boolean
   /** Checked between the steps; its reason is thrown. */
   signal: AbortSignal
 }
 
-/** Draws an SVG in its own size and encodes it, both in the thread pool. The same input gives the same bytes. */
-export async function renderSvg(svg: string, options: RenderOptions): Promise<Uint8Array> {
-  options.signal.throwIfAborted()
-  const drawn = await renderAsync(svg, { font: { loadSystemFonts: false, fontFiles: [...options.fontFiles] } })
-  options.signal.throwIfAborted()
-  // The renderer's own PNG encoder would run in this thread.
-  const pixels = drawn.pixels
-  if (options.transparent) await unpremultiply(pixels)
-  options.signal.throwIfAborted()
-  const image = sharp(pixels, { raw: { width: drawn.width, height: drawn.height, channels: 4 } })
-  return encode(options.transparent ? image : image.removeAlpha(), options)
+/** Four bytes a pixel: red, green, blue, opacity. */
+export interface Pixels {
+  data: Buffer
+  width: number
+  height: number
 }
 
-function encode(image: Sharp, { format, quality }: RenderOptions): Promise<Uint8Array> {
+export interface FileFormat {
+  format: RasterFormat
+  /** Of JPEG and WebP, from 0 (smallest file) to 100 (best image). */
+  quality: number
+  /** Keeps what is transparent so; JPEG cannot. */
+  transparent: boolean
+}
+
+/** Draws an SVG in its own size, in the thread pool. The same input gives the same pixels. */
+export async function drawSvg(svg: string, { fontFiles, transparent, signal }: DrawOptions): Promise<Pixels> {
+  signal.throwIfAborted()
+  const drawn = await renderAsync(svg, { font: { loadSystemFonts: false, fontFiles: [...fontFiles] } })
+  signal.throwIfAborted()
+  // The renderer's own PNG encoder would run in this thread.
+  const { pixels: data, width, height } = drawn
+  if (transparent) await unpremultiply(data)
+  signal.throwIfAborted()
+  return { data, width, height }
+}
+
+/** Makes a file of pixels, in the thread pool. The same input gives the same bytes. */
+export function encodePixels({ data, width, height }: Pixels, to: FileFormat): Promise<Uint8Array> {
+  const image = sharp(data, { raw: { width, height, channels: 4 } })
+  return encode(to.transparent ? image : image.removeAlpha(), to)
+}
+
+function encode(image: Sharp, { format, quality }: FileFormat): Promise<Uint8Array> {
   const percent = Math.max(1, quality)
   switch (format) {
     case 'png':

@@ -1,0 +1,86 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { gatewayError } from '../errors.ts'
+import { JsonError, readJson } from '../images/read-json.ts'
+import type { InputSource } from '../services/take-inputs.ts'
+import { type EditBody, maxImages, type TakeUpload, tooManyImages } from './edit-body.ts'
+import { readImageUrl } from './image-url.ts'
+
+/**
+ * Reads the body of an edit as JSON: `images` and `mask` as `{image_url}` or `{file_id}`. Data URLs go to `take` as they arrive. Throws
+ * MALFORMED_BODY, or INVALID_PARAMETER naming the reference at fault.
+ */
+export async function readEditJson(
+  source: AsyncIterable<Uint8Array>,
+  options: { maxTextBytes: number },
+  take: TakeUpload
+): Promise<EditBody> {
+  const lifted = new Map<string, InputSource>()
+  let document: JsonValue = null
+  try {
+    for await (const part of readJson(source, {
+      lift: ['images[].image_url', 'mask.image_url'],
+      maxBytes: options.maxTextBytes,
+      refusePrototypeKeys: true
+    })) {
+      if (part.kind === 'value') document = part.value
+      else {
+        const param = spell(part.path)
+        if (Number(part.path[1]) >= maxImages) throw tooManyImages('images')
+        if (lifted.has(param)) throw refused(param, 'was sent twice')
+        lifted.set(param, await readImageUrl(part.chars, param, take))
+      }
+    }
+  } catch (error) {
+    if (error instanceof JsonError) throw gatewayError('MALFORMED_BODY', { problem: error.message }, { cause: error })
+    throw error
+  }
+  if (!isObject(document)) throw gatewayError('MALFORMED_BODY', { problem: 'it must be a JSON object' })
+  return toEditBody(document, lifted)
+}
+
+function toEditBody(document: JsonObject, lifted: Map<string, InputSource>): EditBody {
+  const { images = null, mask = null, image = null, ...fields } = document
+  if (image !== null) throw refused('image', 'is for forms: as JSON, send images: [{"image_url": "https://…"}]')
+  if (images === null) throw gatewayError('MISSING_PARAMETER', { param: 'images' })
+  if (!Array.isArray(images)) throw refused('images', 'must be an array')
+  if (images.length === 0) throw gatewayError('MISSING_PARAMETER', { param: 'images' })
+  if (images.length > maxImages) throw tooManyImages('images')
+  const take = (reference: JsonValue, param: string): InputSource => {
+    if (!isObject(reference)) throw refused(param, 'must be an object: {"image_url": "https://…"} or {"file_id": "…"}')
+    const { image_url: url = null, file_id: id = null, ...others } = reference
+    const stranger = Object.keys(others)[0]
+    if (stranger !== undefined) throw refused(`${param}.${stranger.slice(0, 60)}`, 'is not known here')
+    if ((url === null) === (id === null)) throw refused(param, 'must have one of image_url and file_id')
+    if (id !== null) {
+      if (typeof id !== 'string' || id === '') throw refused(`${param}.file_id`, 'must be a string')
+      return { param: `${param}.file_id`, kind: 'image_id', imageId: id }
+    }
+    const source = lifted.get(`${param}.image_url`)
+    if (url !== '' || !source) throw refused(`${param}.image_url`, 'must be a string')
+    lifted.delete(source.param)
+    return source
+  }
+  const body = {
+    fields,
+    images: images.map((reference, index) => take(reference, `images[${index}]`)),
+    mask: mask === null ? undefined : take(mask, 'mask')
+  }
+  const [overwritten] = lifted.keys()
+  if (overwritten !== undefined) throw refused(overwritten.replace(/[[.].*/, ''), 'was sent twice')
+  return body
+}
+
+function spell(path: readonly (string | number)[]): string {
+  return path
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
+    .join('')
+    .slice(1)
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function refused(param: string, problem: string): Error {
+  return gatewayError('INVALID_PARAMETER', { param, problem })
+}
