@@ -40,7 +40,7 @@ export interface BroughtImage extends ImageBody, AsyncDisposable {
 }
 
 export interface TranscoderOptions {
-  /** Most images decoded at a time: each takes up to eight bytes for each of its pixels. The others wait on the disk. */
+  /** Most images converted at a time: each takes 15 bytes, as WebP 35, for each of its pixels. The others wait on the disk. */
   maxConcurrent: number
 }
 

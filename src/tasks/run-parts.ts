@@ -60,7 +60,8 @@ export async function* runParts(
       if (call.signal.aborted) throw error
       failure = error
       failures.push(error)
-      call.log.warn({ err: error, part: position }, 'a part of the request failed')
+      // Its message may quote the prompt, which must not be logged.
+      call.log.warn({ reason: toGatewayError(error).reason, part: position }, 'a part of the request failed')
     }
     for (const index of missing) held.push(noImage(index, failure))
     if (images > 0) yield* held.splice(0)
