@@ -355,6 +355,11 @@ export function gatewayError<R extends Reason>(reason: R, fields: Fields<R>, opt
   return new GatewayError(reason, fields, options)
 }
 
+/** The error for a time limit that passed, which it names in seconds to one decimal. */
+export function deadlineExceeded(limitMs: number, options: ErrorOptions = {}): GatewayError {
+  return gatewayError('DEADLINE_EXCEEDED', { limitSeconds: Math.max(0, Math.round(limitMs / 100) / 10) }, options)
+}
+
 /** What any thrown value is to a caller: itself, or `INTERNAL` with the original as cause. */
 export function toGatewayError(thrown: unknown): GatewayError {
   return thrown instanceof GatewayError ? thrown : gatewayError('INTERNAL', {}, { cause: thrown })
