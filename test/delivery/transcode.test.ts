@@ -128,7 +128,7 @@ describe('passes on the very same bytes', () => {
       { format: OutputFormat.WEBP, size: size(16_384, 100) },
       'webp images have sides of at most 16383 pixels'
     ],
-    ['would have too many pixels', { size: size(10_000, 10_000) }, 'images of at most 50000000 pixels are made']
+    ['would have too many pixels', { size: size(10_000, 10_000) }, 'images of at most 20000000 pixels are made']
   ])('where the result %s, with a warning', async (_, wish, reason) => {
     const file = await halves(20, 10, 'png')
     const { bytes, warnings } = await bring(file, wish)
@@ -322,7 +322,7 @@ describe('fails, with the outcome unknown,', () => {
     await expect(bring(bomb, { format: OutputFormat.WEBP })).rejects.toMatchObject({
       reason: 'PROVIDER_FAILED',
       outcome: 'unknown',
-      message: 'the provider basement failed: its image of 16000x16000 has more than the 50000000 pixels that are converted'
+      message: 'the provider basement failed: its image of 16000x16000 has more than the 20000000 pixels that are converted'
     })
     expect(process.resourceUsage().maxRSS - before).toBeLessThan(50_000)
   })
