@@ -1,7 +1,7 @@
+import { createTurnstile } from '../turnstile.ts'
 import { type Composition, composeSketch } from './compose.ts'
 import { loadFonts } from './font.ts'
 import { type RasterFormat, renderSvg } from './render.ts'
-import { createTurnstile } from '../turnstile.ts'
 
 export interface Sketch extends Composition {
   format: RasterFormat
