@@ -206,6 +206,15 @@ test.each([
   expect(settings.providers.map((provider) => provider.name)).toEqual(names)
 })
 
+test('says for each provider what becomes of retired models, where the file says it', async () => {
+  const { settings } = await loadYaml('providers: { openai: { retired: refuse }, z: { adapter: openai } }')
+  expect(settings.providers.map(({ name, retired }) => [name, retired])).toEqual([
+    ['openai', 'refuse'],
+    ['z', undefined],
+    ['sketch', undefined]
+  ])
+})
+
 test('OPENAI_API_KEY adds the provider openai as the first one', async () => {
   const { settings } = await loadYaml('providers: { z: { adapter: openai } }', { OPENAI_API_KEY: 'sk-from-the-environment\n' })
   expect(settings.providers.map(({ name, apiKey, baseUrl }) => [name, apiKey, baseUrl])).toEqual([
