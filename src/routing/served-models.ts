@@ -54,7 +54,8 @@ export interface ServedModel {
  */
 export function servedBy(options: ProviderModels, catalog: readonly Catalog[], day: string): ServingProvider {
   const { adapter, deployments = {} } = options
-  const vendor = catalog.find((candidate) => candidate.vendor === adapter || candidate.adapters.includes(adapter))
+  const speaks = (candidate: Catalog) => candidate.vendor === adapter || candidate.adapters.includes(adapter)
+  const vendor = catalog.find((candidate) => candidate.vendor === options.name && speaks(candidate)) ?? catalog.find(speaks)
   const names = [...new Set([...options.models, ...Object.keys(deployments)])]
   const listed = names.length > 0
   const models = new Map<string, ServedModel>()
@@ -64,7 +65,7 @@ export function servedBy(options: ProviderModels, catalog: readonly Catalog[], d
   const provider: ServingProvider = {
     name: options.name,
     vendor,
-    builtIn: vendor?.baseUrl === '',
+    builtIn: adapter === 'sketch',
     usable: options.apiKey !== '' || !isOwnAddress(options.baseUrl, vendor),
     forwards: vendor?.vendor === 'openai' && !listed,
     models,

@@ -148,7 +148,7 @@ test('all problems are reported at once, in the order of the file', async () => 
     `atelier.yaml:4:15 providers.basement.adapter: must be ${adapters} (got "x")`,
     'atelier.yaml:4:27 providers.basement.modls: unknown key; did you mean models?',
     'atelier.yaml:5:13 providers.openai.max_connections: must be a whole number from 1 to 10000 (got "0")',
-    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit'
+    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit, catalog_files'
   ])
 })
 
