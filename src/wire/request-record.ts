@@ -77,6 +77,11 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
   }
 }
 
+/** The status that was sent; 499, as nginx writes it, where the client was gone before there was one. */
+export function statusOf(response: { headersSent: boolean; statusCode: number }): number {
+  return response.headersSent ? response.statusCode : 499
+}
+
 function levelOf(failure: GatewayError | undefined): 'info' | 'warn' | 'error' {
   if (!failure || failure.entry.http < 500) return 'info'
   return isOurs(failure) ? 'error' : 'warn'

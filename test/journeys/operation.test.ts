@@ -264,7 +264,12 @@ describe('limits', () => {
       await expect(response.then((arrived) => arrived.text())).rejects.toThrow(/abort/)
       expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
     }
-    await expect.poll(() => requestLines(gateway.logLines).map(({ outcome }) => outcome)).toEqual(['CANCELLED', 'CANCELLED'])
+    await expect
+      .poll(() => requestLines(gateway.logLines).map(({ status, outcome }) => [status, outcome]))
+      .toEqual([
+        [499, 'CANCELLED'],
+        [200, 'CANCELLED']
+      ])
   })
 })
 
