@@ -27,6 +27,8 @@ export interface ServingProvider {
   builtIn: boolean
   /** Whether it can be called: it has a key, or needs none. */
   usable: boolean
+  /** Whether the vendor's other models are to be looked for here: it is the vendor itself, or a copy of it with all its models. */
+  standsForVendor: boolean
   /** Whether a name that it does not list may be passed on to it as it is. */
   forwards: boolean
   /** By their names, in the order in which they are listed. */
@@ -67,6 +69,7 @@ export function servedBy(options: ProviderModels, catalog: readonly Catalog[], d
     vendor,
     builtIn: adapter === 'sketch',
     usable: options.apiKey !== '' || !isOwnAddress(options.baseUrl, vendor),
+    standsForVendor: !listed || isOwnAddress(options.baseUrl, vendor),
     forwards: vendor?.vendor === 'openai' && !listed,
     models,
     furtherNames,

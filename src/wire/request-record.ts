@@ -67,7 +67,8 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
             durationMs,
             bytes,
             trace: traceId || undefined,
-            param: failure?.param,
+            // A vendor names its parameters as the caller wrote them, and that may be anything.
+            param: failure?.reason === 'PROVIDER_REJECTED' ? undefined : failure?.param,
             err: isOurs(failure) ? failure : undefined
           },
           'request'

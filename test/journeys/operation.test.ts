@@ -286,7 +286,7 @@ describe('the first start', () => {
     expect([response.status, response.headers.get('content-type'), response.headers.get('x-atelier-warnings')]).toEqual([
       200,
       'image/png',
-      'model=substituted; message="no configured provider serves the default model dall-e-3, so sketch made the image"'
+      'model=substituted; message="no configured provider serves the default model dall-e-3, so sketch makes the image"'
     ])
     const image = Buffer.from(await response.arrayBuffer())
     expect([image.readUInt32BE(16), image.readUInt32BE(20)]).toEqual([1024, 1024])
