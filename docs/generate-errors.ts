@@ -19,7 +19,7 @@ Every request that fails names one of these reasons.
 
 * **REST** answers with the HTTP status and \`{"error": {"message", "type", "param", "code"}}\`, always with all four keys. \`param\` is the field at
   fault, or null. \`x-request-id\` finds the request in the log. \`retry-after\` (whole seconds, at most 60) and \`retry-after-ms\` say how long to wait.
-  \`x-should-retry: false\` keeps the OpenAI SDKs from sending again what may have been billed.
+  \`x-should-retry: false\` keeps the OpenAI SDKs from sending again what may have been billed, \`x-portkey-gateway-exception: true\` Portkey's.
 * **gRPC, gRPC-Web and Connect** answer with the code and \`google.rpc.ErrorInfo\` (\`reason\`, \`domain: "atelier.v1"\`, and \`requestId\`, \`param\`,
   \`outcome\` as metadata), \`google.rpc.BadRequest\` for the field at fault, and \`google.rpc.RetryInfo\` for the wait.
 

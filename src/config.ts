@@ -28,6 +28,8 @@ export interface Settings {
   /** Written name to `provider/model` or a model's name. Has no prototype, so that any name can be looked up. */
   aliases: Record<string, string>
   egressAllow: string[]
+  /** The operator's own catalog files, after the built-in ones. */
+  catalogFiles: string[]
   tls?: { certificateFile: string; keyFile: string }
   corsOrigins: string[]
   maxInFlight: number

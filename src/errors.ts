@@ -366,6 +366,15 @@ export function gatewayError<R extends Reason>(reason: R, fields: Fields<R>, opt
   return new GatewayError(reason, fields, options)
 }
 
+/** The error for a time limit that passed. It names the limit in seconds, below a second in hundredths. */
+export function deadlineExceeded(limitMs: number, options: ErrorOptions = {}): GatewayError {
+  return gatewayError(
+    'DEADLINE_EXCEEDED',
+    { limitSeconds: Math.max(0, limitMs < 1000 ? Math.round(limitMs / 10) / 100 : Math.round(limitMs / 100) / 10) },
+    options
+  )
+}
+
 /** What any thrown value is to a caller: itself, or `INTERNAL` with the original as cause. */
 export function toGatewayError(thrown: unknown): GatewayError {
   return thrown instanceof GatewayError ? thrown : gatewayError('INTERNAL', {}, { cause: thrown })

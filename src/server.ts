@@ -85,7 +85,7 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
   const uploads = createUploads({ directory: join(settings.dataDir, 'uploads') })
 
   const fetcher = parts.use(createUntrustedUrlFetcher({ allow: settings.egressAllow }))
-  const catalog = loadCatalog()
+  const catalog = loadCatalog({ files: settings.catalogFiles })
   const providers = new Map(settings.providers.map((provider) => [provider.name, configure(provider, catalog, parts)]))
   const models = createModels(settings, { catalog })
   const prices = createPrices(settings)

@@ -21,6 +21,7 @@ test('without file and environment every default applies', async () => {
       logLevel: 'info',
       providers: [{ name: 'sketch', adapter: 'sketch', apiKey: '', models: [], headers: {}, maxConnections: 256 }],
       aliases: {},
+      catalogFiles: [],
       egressAllow: [],
       corsOrigins: [],
       maxInFlight: 2048,
@@ -95,6 +96,7 @@ prices:
       { name: 'sketch', adapter: 'sketch', apiKey: '', models: [], headers: {}, maxConnections: 256 }
     ],
     aliases: { 'dall-e-3': 'basement/sd-xl' },
+    catalogFiles: [],
     egressAllow: ['10.1.2.0/24:443'],
     tls: { certificateFile: join(directory.path, 'certificate.pem'), keyFile: join(directory.path, 'key.pem') },
     corsOrigins: ['https://app.example.com'],
@@ -206,6 +208,15 @@ test.each([
   expect(settings.providers.map((provider) => provider.name)).toEqual(names)
 })
 
+test('says for each provider what becomes of retired models, where the file says it', async () => {
+  const { settings } = await loadYaml('providers: { openai: { retired: refuse }, z: { adapter: openai } }')
+  expect(settings.providers.map(({ name, retired }) => [name, retired])).toEqual([
+    ['openai', 'refuse'],
+    ['z', undefined],
+    ['sketch', undefined]
+  ])
+})
+
 test('OPENAI_API_KEY adds the provider openai as the first one', async () => {
   const { settings } = await loadYaml('providers: { z: { adapter: openai } }', { OPENAI_API_KEY: 'sk-from-the-environment\n' })
   expect(settings.providers.map(({ name, apiKey, baseUrl }) => [name, apiKey, baseUrl])).toEqual([
@@ -303,6 +314,8 @@ test('the example file shows every setting, and all of it is valid', async () =>
   for (const name of fieldNames(ConfigSchema)) expect(active).toMatch(new RegExp(`^\\s*(- )?${name}:`, 'm'))
   await using directory = await createTemporaryDirectory()
   for (const name of ['certificate.pem', 'key.pem']) await writeFile(join(directory.path, name), '')
+  const catalogFile = 'vendor: basement\nmodels: [{ name: sd-turbo, capabilities: {}, source: ours, checked: 2026-11-20 }]'
+  await writeFile(join(directory.path, 'models.yaml'), catalogFile)
   const text = active.replaceAll('/etc/atelier', directory.path)
   const keys = {
     MY_API_KEY: 'key-of-all-the-callers',

@@ -36,7 +36,8 @@ Environment
   ATELIER_ADMIN_KEY      key for GET /metrics
   ATELIER_MASTER_KEY     32 bytes in base64 from which other keys are derived; a file in the data directory
   ATELIER_LOG_LEVEL      trace, debug, info, warn, error, fatal or silent; info
-  OPENAI_API_KEY         key for the provider openai; the provider exists once this is set
+  OPENAI_API_KEY         key for the provider openai; the provider exists once this or
+                         OPENAI_BASE_URL is set
   OPENAI_BASE_URL        address of the provider openai; OpenAI's own
   STABILITY_API_KEY      the same for the provider stability
   STABILITY_BASE_URL     Stability AI's own

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import type { Path } from '@bufbuild/protobuf/reflect'
 import { createValidator } from '@bufbuild/protovalidate'
 import { ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
+import { loadCatalog } from '../routing/catalog.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
 import { addProblem, type Draft } from './draft.ts'
 import { allowedWords, alternatives } from './schema-rules.ts'
@@ -25,6 +26,7 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   for (const [index, entry] of (draft.config.egress?.allow ?? []).entries()) report(`egress.allow[${index}]`, egressProblem(entry))
   for (const [index, rule] of draft.config.prices.entries()) checkPriceRule(`prices[${index}]`, rule, report)
   await checkTlsFiles(draft, options.directory, report)
+  report('catalog_files', catalogProblem(draft.config.catalogFiles.map((file) => resolve(options.directory, file))))
 }
 
 type Report = (path: string, problem: string | undefined) => void
@@ -49,6 +51,7 @@ const wordings: Partial<Record<string, string>> = {
   'tls.certificate_file': 'must name a PEM file, as tls needs both files',
   'tls.key_file': 'must name a PEM file, as tls needs both files',
   price_unit: 'must be 1 to 32 characters',
+  'catalog_files[]': 'must not be empty',
   'prices[].models[]': 'must not be empty',
   'prices[].providers[]': 'must not be empty',
   'prices[].qualities[]': 'must be auto, standard, hd, low, medium, high, xhigh or max',
@@ -156,6 +159,17 @@ function egressProblem(entry: string): string | undefined {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     return error.message.replace(/^.*?: /s, '')
+  }
+}
+
+function catalogProblem(files: readonly string[]): string | undefined {
+  if (files.length === 0) return undefined
+  try {
+    loadCatalog({ files })
+    return undefined
+  } catch (error) {
+    // YAML's messages go on with an excerpt.
+    return error instanceof Error ? error.message.split('\n', 1)[0]?.replace(/:$/, '') : String(error)
   }
 }
 

@@ -31,6 +31,7 @@ function fileShape(settings: Settings): Record<string, unknown> {
     log_level: settings.logLevel,
     providers: Object.fromEntries(settings.providers.map((provider) => [provider.name, providerShape(provider)])),
     ...(Object.keys(settings.aliases).length > 0 && { aliases: settings.aliases }),
+    ...(settings.catalogFiles.length > 0 && { catalog_files: settings.catalogFiles }),
     ...(settings.egressAllow.length > 0 && { egress: { allow: settings.egressAllow } }),
     ...(settings.tls && { tls: { certificate_file: settings.tls.certificateFile, key_file: settings.tls.keyFile } }),
     ...(settings.corsOrigins.length > 0 && { cors: { allow_origins: settings.corsOrigins } }),

@@ -18,6 +18,7 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     logLevel: config.logLevel ?? 'info',
     providers: makeProviders(config.providers),
     aliases: withoutPrototype(config.aliases),
+    catalogFiles: config.catalogFiles.map(inDirectory),
     egressAllow: [...(config.egress?.allow ?? [])],
     ...(config.tls && { tls: { certificateFile: inDirectory(config.tls.certificateFile), keyFile: inDirectory(config.tls.keyFile) } }),
     corsOrigins: [...(config.cors?.allowOrigins ?? [])],

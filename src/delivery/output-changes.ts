@@ -51,8 +51,8 @@ const rasterFormats: Readonly<Partial<Record<OutputFormat, RasterFormat>>> = {
   [OutputFormat.WEBP]: 'webp'
 }
 
-/** Three times the largest image that any model makes, and 200 MB of pixels at most. */
-export const maxPixels = 50_000_000
+/** More than the 4096x4096 of the largest model; two at a time take at most 1.3 GB while they are written as WebP. */
+export const maxPixels = 20_000_000
 
 /** The longest sides that the formats' encoders take. */
 const maxSides: Readonly<Record<RasterFormat, number>> = { png: Number.POSITIVE_INFINITY, jpeg: 65_500, webp: 16_383 }

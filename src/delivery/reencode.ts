@@ -18,8 +18,8 @@ export interface Reencoded extends PixelSize {
   isFlattened: boolean
 }
 
-/** Longest time for one image: only files that are made to be slow come near it. */
-export const timeoutSeconds = 60
+/** Longest time for one image: on a busy machine the largest ones take half of it; others that do are made to be slow. */
+export const timeoutSeconds = 120
 
 /**
  * Writes the image of one file to another, turned upright as its EXIF data asks, in sRGB, without metadata. An image of another ratio than

@@ -7,7 +7,7 @@ import { readDimensions } from '../images/dimensions.ts'
 import { type ImageBody, imageFromBase64, imageFromBytes } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
 import { peekImage } from '../images/peek-image.ts'
-import { createTurnstile } from '../images/sketch/turnstile.ts'
+import { createTurnstile } from '../images/turnstile.ts'
 import type { WishedOutput } from '../routing/plan.ts'
 import type { ScratchFile, ScratchFiles } from '../storage/scratch-files.ts'
 import { abortError, unlessAborted } from './aborted.ts'
@@ -40,7 +40,7 @@ export interface BroughtImage extends ImageBody, AsyncDisposable {
 }
 
 export interface TranscoderOptions {
-  /** Most images decoded at a time: each takes up to eight bytes for each of its pixels. The others wait on the disk. */
+  /** Most images converted at a time: each takes 15 bytes, as WebP 35, for each of its pixels. The others wait on the disk. */
   maxConcurrent: number
 }
 

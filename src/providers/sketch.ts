@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { create } from '@bufbuild/protobuf'
 import { Background, CostSchema, ResolvedParametersSchema } from '../../gen/atelier/v1/image_pb.ts'
-import { type ErrorOptions, GatewayError, gatewayError } from '../errors.ts'
+import { deadlineExceeded, type ErrorOptions, GatewayError, gatewayError } from '../errors.ts'
 import { imageFromBytes } from '../images/image-body.ts'
 import { createSketcher } from '../images/sketch/sketcher.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
@@ -69,7 +69,7 @@ export function createSketchProvider(options: SketchOptions): Provider {
 function limitTime({ signal, timeoutMs }: AttemptContext): { signal: AbortSignal } & Disposable {
   const limited = new AbortController()
   const onAbort = () => limited.abort(cancelled(signal.reason))
-  const onTimeout = () => limited.abort(gatewayError('DEADLINE_EXCEEDED', { limitSeconds: timeoutMs / 1000 }, nothingMade))
+  const onTimeout = () => limited.abort(deadlineExceeded(timeoutMs, nothingMade))
   // Timers beyond 2^31 - 1 ms fire at once.
   const timer = setTimeout(onTimeout, Math.min(timeoutMs, 2_147_483_647))
   if (signal.aborted) onAbort()

@@ -1,24 +1,56 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { createValidator, type Validator } from '@bufbuild/protovalidate'
 import { parse } from 'yaml'
 import { type Catalog, type CatalogModel, CatalogSchema } from '../../gen/atelier/v1/catalog_pb.ts'
 import { decodeMessage } from '../contract/json.ts'
 
+export interface CatalogOptions {
+  /** Where the built-in files are; beside this module unless told. */
+  directory?: string
+  /** The operator's own files, in order: what they say goes before what was said before them. */
+  files?: readonly string[]
+}
+
 /**
- * Reads what is known about models from the YAML files of a directory, one vendor each, in the order of their names. Throws an Error
- * that names file, place and problem where a file is wrong, or where two models claim one name.
+ * Reads what is known about models: the built-in YAML files, one vendor each, in the order of their names, then the operator's. Throws an
+ * Error that names file, place and problem where a file is wrong, or where two models claim one name.
  */
-export function loadCatalog(directory = join(import.meta.dirname, 'catalog')): Catalog[] {
+export function loadCatalog({ directory = join(import.meta.dirname, 'catalog'), files = [] }: CatalogOptions = {}): Catalog[] {
   const validator = createValidator()
-  const files = readdirSync(directory)
+  const builtIn = readdirSync(directory)
     .filter((file) => file.endsWith('.yaml'))
     .sort()
-  const catalogs = files.map((file) => inFile(file, () => readCatalog(readFileSync(join(directory, file), 'utf8'), validator)))
-  const owners = new Map<string, string>()
-  for (const [index, catalog] of catalogs.entries()) inFile(files[index] ?? '', () => claimNames(catalog, owners))
+    .map((file) => join(directory, file))
+  const catalogs: Catalog[] = []
+  for (const path of [...builtIn, ...files]) {
+    inFile(path, () => {
+      addTo(catalogs, readCatalog(readFileSync(path, 'utf8'), validator))
+      const owners = new Map<string, string>()
+      for (const catalog of catalogs) {
+        checkReplacements(catalog)
+        claimNames(catalog, owners)
+      }
+    })
+  }
   return catalogs
+}
+
+/** A vendor that is there already gets the new models, in the place of those of the same names. */
+function addTo(catalogs: Catalog[], added: Catalog): void {
+  const known = catalogs.find(({ vendor }) => vendor === added.vendor)
+  if (!known) {
+    catalogs.push(added)
+    return
+  }
+  known.vendorAliases = [...new Set([...known.vendorAliases, ...added.vendorAliases])]
+  known.adapters = [...new Set([...known.adapters, ...added.adapters])]
+  for (const model of added.models) {
+    const index = known.models.findIndex(({ name }) => name === model.name)
+    if (index < 0) known.models.push(model)
+    else known.models[index] = model
+  }
 }
 
 /** Every name that reaches a model of the catalog: its own, its aliases, its snapshots. */
@@ -26,11 +58,11 @@ export function namesOf(model: CatalogModel): string[] {
   return [model.name, ...model.aliases, ...model.snapshots]
 }
 
-function inFile<T>(file: string, read: () => T): T {
+function inFile(path: string, read: () => void): void {
   try {
-    return read()
+    read()
   } catch (error) {
-    throw new Error(`${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new Error(`${basename(path)}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
 }
 
@@ -43,14 +75,13 @@ function readCatalog(text: string, validator: Validator): Catalog {
   if (stranger !== undefined) throw new Error(`${stranger}: is not known here`)
   const result = validator.validate(CatalogSchema, message)
   if (result.kind !== 'valid') throw new Error(result.kind === 'invalid' ? result.violations.join('; ') : result.error.message)
-  checkReplacements(message)
   return message
 }
 
 function checkReplacements({ models }: Catalog): void {
   for (const [index, { replacement }] of models.entries()) {
     if (replacement === '' || models.some(({ name }) => name === replacement)) continue
-    throw new Error(`models[${index}].replacement: there is no model ${replacement} in this file`)
+    throw new Error(`models[${index}].replacement: there is no model ${replacement} of this vendor`)
   }
 }
 

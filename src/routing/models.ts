@@ -182,7 +182,7 @@ function modelsOn(day: string, options: ModelsOptions, catalog: readonly Catalog
     if (providers.some((provider) => provider.name === prefix)) return undefined
     const vendor = known.get(rest)?.vendor
     if (!vendor || vendor.baseUrl === '' || (prefix !== '' && vendorOf(prefix, catalog) !== vendor)) return undefined
-    return providers.some((provider) => provider.vendor === vendor) ? undefined : vendor.vendor
+    return providers.some((provider) => provider.vendor === vendor && provider.standsForVendor) ? undefined : vendor.vendor
   }
 
   function hint(name: string): string {

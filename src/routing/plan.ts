@@ -123,7 +123,7 @@ function fannedOut(model: string, n: number, calls: number): Warning {
 function substitution({ writtenName, candidate, defaulted, fallback }: Resolution): Warning[] {
   const { model, replaces } = candidate
   const why = fallback
-    ? `no configured provider serves the default model ${writtenName}, so ${model} made the image`
+    ? `no configured provider serves the default model ${writtenName}, so ${model} makes the image`
     : replaces && !defaulted
       ? `${replaces.id} was switched off by its vendor${replaces.shutdownDate === '' ? '' : ` on ${replaces.shutdownDate}`}, so ${model} serves in its place`
       : undefined

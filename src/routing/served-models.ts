@@ -27,6 +27,8 @@ export interface ServingProvider {
   builtIn: boolean
   /** Whether it can be called: it has a key, or needs none. */
   usable: boolean
+  /** Whether the vendor's other models are to be looked for here: it is the vendor itself, or a copy of it with all its models. */
+  standsForVendor: boolean
   /** Whether a name that it does not list may be passed on to it as it is. */
   forwards: boolean
   /** By their names, in the order in which they are listed. */
@@ -54,7 +56,8 @@ export interface ServedModel {
  */
 export function servedBy(options: ProviderModels, catalog: readonly Catalog[], day: string): ServingProvider {
   const { adapter, deployments = {} } = options
-  const vendor = catalog.find((candidate) => candidate.vendor === adapter || candidate.adapters.includes(adapter))
+  const speaks = (candidate: Catalog) => candidate.vendor === adapter || candidate.adapters.includes(adapter)
+  const vendor = catalog.find((candidate) => candidate.vendor === options.name && speaks(candidate)) ?? catalog.find(speaks)
   const names = [...new Set([...options.models, ...Object.keys(deployments)])]
   const listed = names.length > 0
   const models = new Map<string, ServedModel>()
@@ -64,8 +67,9 @@ export function servedBy(options: ProviderModels, catalog: readonly Catalog[], d
   const provider: ServingProvider = {
     name: options.name,
     vendor,
-    builtIn: vendor?.baseUrl === '',
+    builtIn: adapter === 'sketch',
     usable: options.apiKey !== '' || !isOwnAddress(options.baseUrl, vendor),
+    standsForVendor: !listed || isOwnAddress(options.baseUrl, vendor),
     forwards: vendor?.vendor === 'openai' && !listed,
     models,
     furtherNames,

@@ -10,6 +10,8 @@ import { type RunningPart, startPart } from './running-part.ts'
 export interface RunPartsOptions {
   /** Most parts that run at a time. */
   maxParallel: number
+  /** Name of the provider, for errors. */
+  provider: string
 }
 
 export interface RunPartsDeps {
@@ -60,12 +62,13 @@ export async function* runParts(
       if (call.signal.aborted) throw error
       failure = error
       failures.push(error)
-      call.log.warn({ err: error, part: position }, 'a part of the request failed')
+      // Its message may quote the prompt, which must not be logged.
+      call.log.warn({ reason: toGatewayError(error).reason, part: position }, 'a part of the request failed')
     }
     for (const index of missing) held.push(noImage(index, failure))
     if (images > 0) yield* held.splice(0)
   }
-  if (images === 0) throw withoutImages(failures, held)
+  if (images === 0) throw withoutImages(failures, held, options.provider)
   yield mergeEndings(endings, { isWhole: !failures.some(isUnknown) })
 }
 
@@ -108,14 +111,14 @@ function noImage(index: number, failure: unknown): NoImage {
 }
 
 /** What may have been billed must show; apart from that the parts are alike, and the first one speaks for all. */
-function withoutImages(failures: readonly unknown[], missing: readonly NoImage[]): unknown {
+function withoutImages(failures: readonly unknown[], missing: readonly NoImage[], provider: string): unknown {
   const failure = failures.find(isUnknown) ?? failures[0]
   if (failure !== undefined) return failure
   const problem = missing[0]?.message ?? 'the provider returned no image'
   if (missing.some(({ outcome }) => outcome === ImageOutcome.MODERATED)) {
     return gatewayError('CONTENT_POLICY_VIOLATION', { problem }, { outcome: 'unknown', moderation: { stage: 'output', categories: [] } })
   }
-  return gatewayError('OUTCOME_UNKNOWN', { provider: '', problem }, { outcome: 'unknown' })
+  return gatewayError('PROVIDER_FAILED', { provider, problem }, { outcome: 'unknown' })
 }
 
 function isUnknown(failure: unknown): boolean {

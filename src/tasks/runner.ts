@@ -37,7 +37,7 @@ export function createRunner(
     const events =
       only && parts.length === 1
         ? attemptPart(only, call)
-        : runParts(parts, { maxParallel }, call, { spool: deps.spool, attempt: attemptPart })
+        : runParts(parts, { maxParallel, provider: candidate.provider }, call, { spool: deps.spool, attempt: attemptPart })
     yield* promptAsRevised === undefined ? events : withRevisedPrompts(events, promptAsRevised)
   }
 

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import { GatewayError, gatewayError, type Outcome, toGatewayError } from '../errors.ts'
+import { deadlineExceeded, GatewayError, gatewayError, type Outcome, toGatewayError } from '../errors.ts'
 import type { UpstreamRequest, UpstreamResponse } from './client.ts'
 
 /**
@@ -166,7 +166,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   }
 
   #deadlineExceeded(timeoutMs: number): GatewayError {
-    return gatewayError('DEADLINE_EXCEEDED', { limitSeconds: timeoutMs / 1000 }, { outcome: this.#outcome })
+    return deadlineExceeded(timeoutMs, { outcome: this.#outcome })
   }
 
   #brokenOff(error: unknown): GatewayError {

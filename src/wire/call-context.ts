@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Call, Caller } from '../call.ts'
-import { GatewayError, gatewayError, toGatewayError } from '../errors.ts'
+import { deadlineExceeded, GatewayError, gatewayError, toGatewayError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { HttpResponse } from './listener.ts'
 import type { RequestRecord } from './request-record.ts'
@@ -64,10 +64,6 @@ const hangUpMs = 200
 
 /** Node's timers fire at once when they are set for longer. */
 const longestTimerMs = 2 ** 31 - 1
-
-function deadlineExceeded(limitMs: number): GatewayError {
-  return gatewayError('DEADLINE_EXCEEDED', { limitSeconds: Math.max(0, Math.round(limitMs / 100) / 10) })
-}
 
 /** Whether the connection was lost before anybody could listen for its end. */
 function isGone(response: HttpResponse): boolean {

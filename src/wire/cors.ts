@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 /** Lets browser pages of the listed origins call; answers a preflight itself and then returns true. Off while the list is empty. */
 export type Cors = (request: IncomingMessage, response: ServerResponse) => boolean
 
+/** What else an answer says would be hidden from pages: OpenAI's SDK would send again what x-should-retry forbids. */
 const exposed = [
   'x-request-id',
   'x-atelier-model',
@@ -10,6 +11,10 @@ const exposed = [
   'x-atelier-warnings',
   'x-atelier-cost',
   'retry-after',
+  'retry-after-ms',
+  'x-should-retry',
+  'x-portkey-gateway-exception',
+  'grpc-retry-pushback-ms',
   'grpc-status',
   'grpc-message',
   'grpc-status-details-bin'

@@ -157,15 +157,14 @@ function setWarnings(response: ServerResponse, warnings: readonly Warning[]): vo
   if (warnings.length > 0) response.setHeader('x-atelier-warnings', encodeWarnings(warnings))
 }
 
-/** `param=kind` pairs and their sentences, e.g. `style=ignored; "gpt-image-2 has no styles"`, as an RFC 9651 list of tokens. */
+/** `param=kind` pairs and their sentences, e.g. `style=ignored; message="gpt-image-2 has no styles"`; what is beyond 4 KiB is left out. */
 export function encodeWarnings(warnings: readonly Warning[]): string {
   return warnings
     .map(
       ({ kind, param, message }) =>
         `${headerText(param)}=${wireName(WarningKindSchema, kind)}; message="${headerText(message).replaceAll('"', "'")}"`
     )
-    .join(', ')
-    .slice(0, 4096)
+    .reduce((list, entry) => (list.length + entry.length > 4096 ? list : `${list}${list === '' ? '' : ', '}${entry}`), '')
 }
 
 /** Micro-USD that the provider takes, where they are known. */

@@ -67,7 +67,8 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
             durationMs,
             bytes,
             trace: traceId || undefined,
-            param: failure?.param,
+            // A vendor names its parameters as the caller wrote them, and that may be anything.
+            param: failure?.reason === 'PROVIDER_REJECTED' ? undefined : failure?.param,
             err: isOurs(failure) ? failure : undefined
           },
           'request'
@@ -75,6 +76,11 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
       }
     }
   }
+}
+
+/** The status that was sent; 499, as nginx writes it, where the client was gone before there was one. */
+export function statusOf(response: { headersSent: boolean; statusCode: number }): number {
+  return response.headersSent ? response.statusCode : 499
 }
 
 function levelOf(failure: GatewayError | undefined): 'info' | 'warn' | 'error' {

@@ -20,7 +20,7 @@ import type { Metrics } from './metrics.ts'
 import { decodeGenerateImages, encodeModel } from './openai-json.ts'
 import { readJsonBody } from './read-body.ts'
 import { applyHeaders, requireStream, restDeadlineMs } from './request-headers.ts'
-import type { OpenRecord, RequestRecord } from './request-record.ts'
+import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
 import type { Exchange, RestRoute } from './rest-route.ts'
 
 export interface RestDeps {
@@ -143,7 +143,7 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     const pathname = (request.url ?? '/').replace(/[?#].*$/s, '')
     const route = find(pathname)
     const record = deps.openRecord(route?.path ?? 'unknown')
-    response.once('close', () => record.close(response.statusCode))
+    response.once('close', () => record.close(statusOf(response)))
     response.setHeader('x-request-id', record.id)
     const exchange = { request, response, record, rest: '', writtenModel: undefined } as Omit<Exchange, 'call'> as Exchange
     try {

@@ -17,7 +17,7 @@ import { protocolOf, refuseRpc, spellGrpcMessage } from './error-response.ts'
 import { createHealth } from './health.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import { createReflection } from './reflection.ts'
-import type { OpenRecord, RequestRecord } from './request-record.ts'
+import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
 import { addServices, type Exchange, exchangeKey, type RpcServicesDeps } from './rpc-services.ts'
 
 export interface RpcOptions {
@@ -66,7 +66,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
 
   async function serve(req: HttpRequest, res: HttpResponse, path: string, handler: UniversalHandler | undefined): Promise<void> {
     const record = deps.openRecord(handler ? `${handler.service.typeName}.${handler.method.name}` : 'unknown')
-    res.once('close', () => record.close(res.statusCode))
+    res.once('close', () => record.close(statusOf(res)))
     res.setHeader('x-request-id', record.id)
     try {
       if (deps.cors(req as IncomingMessage, res as ServerResponse)) return

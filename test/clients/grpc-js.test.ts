@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url'
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError, status } from '@grpc/grpc-js'
 import { type AnyDefinition, loadSync, type MessageTypeDefinition, type ServiceDefinition } from '@grpc/proto-loader'
 import { afterAll, expect, test } from 'vitest'
-import { download, startGateway } from '../support/gateway.ts'
+import { createBusyUpstream, download, startGateway } from '../support/gateway.ts'
 
-const gateway = await startGateway({ openai: { answer: busyAtFirst } })
+const gateway = await startGateway({ openai: { answer: createBusyUpstream() } })
 const definitions = loadSync(['atelier/v1/image_service.proto', 'google/rpc/status.proto', 'google/rpc/error_details.proto'], {
   includeDirs: ['../../proto', '../../third_party'].map((path) => fileURLToPath(new URL(path, import.meta.url))),
   keepCase: true,
@@ -151,15 +151,4 @@ function detailsOf(error: ServiceError): Record<string, unknown> {
 
 function decode(type: AnyDefinition | undefined, bytes: Buffer): object {
   return (type as MessageTypeDefinition<object, object>).deserialize(bytes)
-}
-
-/** Asks twice to slow down where the prompt says so. */
-function busyAtFirst({ body, headers }: { body: Record<string, unknown> | undefined; headers: Record<string, unknown> }) {
-  const prompt = String(body?.prompt)
-  if (!prompt.startsWith('busy at first') || headers['x-direct'] || gateway.upstreamCalls(prompt) > 2) return undefined
-  return {
-    status: 429,
-    headers: { 'content-type': 'application/json', 'retry-after-ms': '5' },
-    body: Buffer.from('{"error":{"message":"Slow down.","type":"requests","param":null,"code":"rate_limit_exceeded"}}')
-  }
 }

@@ -1,9 +1,9 @@
 import OpenAI7 from 'openai'
 import OpenAI6 from 'openai-6'
 import { afterAll, describe, expect, test } from 'vitest'
-import { download, startGateway } from '../support/gateway.ts'
+import { createBusyUpstream, download, startGateway } from '../support/gateway.ts'
 
-const gateway = await startGateway({ openai: { answer: busyAtFirst } })
+const gateway = await startGateway({ openai: { answer: createBusyUpstream() } })
 afterAll(() => gateway[Symbol.asyncDispose]())
 
 const versions = [
@@ -145,17 +145,6 @@ describe.each(versions)('%s', (version, OpenAI) => {
     expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
   })
 })
-
-/** Asks twice to slow down where the prompt says so. */
-function busyAtFirst({ body, headers }: { body: Record<string, unknown> | undefined; headers: Record<string, unknown> }) {
-  const prompt = String(body?.prompt)
-  if (!prompt.startsWith('busy at first') || headers['x-direct'] || gateway.upstreamCalls(prompt) > 2) return undefined
-  return {
-    status: 429,
-    headers: { 'content-type': 'application/json', 'retry-after-ms': '5' },
-    body: Buffer.from('{"error":{"message":"Slow down.","type":"requests","param":null,"code":"rate_limit_exceeded"}}')
-  }
-}
 
 async function failureOf(run: Promise<unknown>): Promise<unknown> {
   return run.then(

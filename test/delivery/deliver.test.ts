@@ -226,7 +226,8 @@ describe('for an image in a wished format', () => {
     const link = { url: `${server.origin}/1`, mediaType: 'image/png' }
     const [image] = await readImages(house.delivery.deliver(given(link), { ...wishBytes, ...wish }, createCall()))
     expect([image?.mediaType, (await sharp(image?.bytes).metadata()).format]).toEqual(['image/webp', 'webp'])
-    const hosted = (await first(house.delivery.deliver(given(link), { ...wishUrl, ...wish }, createCall()))).image as ImageLink
+    const lasting = { ...wishUrl, ...wish, keepProviderUrls: true }
+    const hosted = (await first(house.delivery.deliver(given(link), lasting, createCall()))).image as ImageLink
     expect((await house.open(hosted))?.mediaType).toBe('image/webp')
   })
 

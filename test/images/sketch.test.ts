@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { composeSketch } from '../../src/images/sketch/compose.ts'
 import { loadFonts } from '../../src/images/sketch/font.ts'
 import { fitLettering, legibleWords } from '../../src/images/sketch/lettering.ts'
-import { createTurnstile } from '../../src/images/sketch/turnstile.ts'
+import { createTurnstile } from '../../src/images/turnstile.ts'
 
 const fonts = loadFonts()
 const plain = { mood: 'plain', transparent: false } as const

@@ -274,11 +274,11 @@ test.each([
   ['a missing source', one('').replace('source: s, ', ''), /^acme\.yaml: models\[0\]\.source: .*\[string\.min_len\]$/],
   ['a date that is none', one('shutdown_date: tomorrow'), /^acme\.yaml: models\[0\]\.shutdown_date: .*\[string\.pattern\]$/],
   ['no model at all', 'vendor: acme', /^acme\.yaml: models: .*\[repeated\.min_items\]$/],
-  ['a replacement that is not there', one('replacement: b'), /^acme\.yaml: models\[0\]\.replacement: there is no model b in this file$/],
+  ['a replacement that is not there', one('replacement: b'), /^acme\.yaml: models\[0\]\.replacement: there is no model b of this vendor$/],
   ['a name that is given twice', one('aliases: [b, b]'), /^acme\.yaml: models\[0\]: b is a name of acme\/a already$/]
 ])('refuses %s, and says where it stands', (_, text, message) => {
   writeFileSync(join(directory, 'acme.yaml'), text)
-  expect(() => loadCatalog(directory)).toThrow(message)
+  expect(() => loadCatalog({ directory })).toThrow(message)
 })
 
 function model(name: string): CatalogModel {

@@ -82,7 +82,8 @@ describe.each([
       return isHonoured(param, value, plan) ? 'honoured' : 'dropped'
     } catch (error) {
       if (!(error instanceof GatewayError) || error.entry.http !== 400) throw error
-      return error.param === param || error.param === alsoNamed(param, value) ? 'refused' : `refused, but blamed on ${error.param}`
+      const isNamed = error.param === alsoNamed(param, value) || (error.param !== undefined && error.param in body)
+      return isNamed ? 'refused' : `refused, but blamed on ${error.param}`
     }
   }
 })

@@ -71,8 +71,9 @@ test('notices the day of the shutdown while it runs', () => {
 
 test('follows replacements that are retired themselves, and passes on where they lead nowhere', () => {
   const live = { source: 's', checked: '2026-01-01', capabilities: {} }
+  const vendor = catalog.find((candidate) => candidate.vendor === 'openai')
   const made = (models: object[]) =>
-    [{ ...catalog[1], models: models.map((model) => ({ ...catalog[1]?.models[0], ...live, ...model })) }] as typeof catalog
+    [{ ...vendor, models: models.map((model) => ({ ...vendor?.models[0], ...live, ...model })) }] as typeof catalog
   const chain = made([
     { name: 'a', shutdownDate: '2026-01-01', replacement: 'b' },
     { name: 'b', shutdownDate: '2026-02-01', replacement: 'c' },

@@ -55,3 +55,19 @@ export async function download(url: string | undefined): Promise<Buffer> {
   if (response.status !== 200) throw new Error(`${url} answered ${response.status}`)
   return Buffer.from(await response.arrayBuffer())
 }
+
+/** An upstream that asks twice to slow down, for 5 ms each time, where a prompt begins with "busy at first". */
+export function createBusyUpstream(): NonNullable<FakeOpenAIOptions['answer']> {
+  const refusals = new Map<string, number>()
+  return ({ body, headers }) => {
+    const prompt = String(body?.prompt)
+    const refused = refusals.get(prompt) ?? 0
+    if (!prompt.startsWith('busy at first') || headers['x-direct'] || refused === 2) return undefined
+    refusals.set(prompt, refused + 1)
+    return {
+      status: 429,
+      headers: { 'content-type': 'application/json', 'retry-after-ms': '5' },
+      body: Buffer.from('{"error":{"message":"Slow down.","type":"requests","param":null,"code":"rate_limit_exceeded"}}')
+    }
+  }
+}

@@ -21,12 +21,12 @@ export interface PlanOptions extends Partial<ModelsOptions> {
 export const catalog = loadCatalog()
 
 /** Every vendor at its own address, with a key. */
-export const everyVendor: readonly ProviderModels[] = [
-  { name: 'openai', adapter: 'openai', apiKey: 'sk-1', models: [] },
-  { name: 'stability', adapter: 'stability', apiKey: 'sk-2', models: [] },
-  { name: 'google', adapter: 'google', apiKey: 'key', models: [] },
-  { name: 'sketch', adapter: 'sketch', apiKey: '', models: [] }
-]
+export const everyVendor: readonly ProviderModels[] = catalog.map(({ vendor, baseUrl }) => ({
+  name: vendor,
+  adapter: vendor,
+  apiKey: baseUrl === '' ? '' : 'key',
+  models: []
+}))
 
 /** The same vendors at addresses where retired models are still run. */
 export const everyMirror: readonly ProviderModels[] = everyVendor.map((provider) => ({ ...provider, retired: 'forward' }))

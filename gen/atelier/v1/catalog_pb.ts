@@ -24,7 +24,7 @@ export const file_atelier_v1_catalog: GenFile = /*@__PURE__*/
  */
 export type Catalog = Message<"atelier.v1.Catalog"> & {
   /**
-   * Name that providers in the configuration are matched with, e.g. "openai".
+   * Name that providers in the configuration are matched with, e.g. "openai": first a provider's own name, then its adapter's.
    *
    * @generated from field: string vendor = 1;
    */
@@ -45,7 +45,7 @@ export type Catalog = Message<"atelier.v1.Catalog"> & {
   models: CatalogModel[];
 
   /**
-   * Address of the vendor's own API, which asks for a key. Empty: the vendor is built in and needs none.
+   * Address of the vendor's own API, which asks for a key. Empty: there is none, as for the built-in renderer and servers of one's own.
    *
    * @generated from field: string base_url = 4;
    */

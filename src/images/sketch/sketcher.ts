@@ -1,8 +1,8 @@
+import { createTurnstile } from '../turnstile.ts'
 import { type Composition, composeSketch } from './compose.ts'
 import { loadFonts } from './font.ts'
 import { drawSvg, encodePixels, type RasterFormat } from './render.ts'
 import { type Retouched, retouch } from './retouch.ts'
-import { createTurnstile } from './turnstile.ts'
 
 export interface Sketch extends Composition {
   format: RasterFormat

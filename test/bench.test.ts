@@ -1,0 +1,52 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import type { Report } from '../bench/report.ts'
+import { runProgram } from './support/run-atelier.ts'
+import { createTemporaryDirectory } from './support/temporary-directory.ts'
+
+const run = fileURLToPath(new URL('../bench/run.ts', import.meta.url))
+const compare = fileURLToPath(new URL('../bench/compare.ts', import.meta.url))
+
+test('measures this gateway beside a bare proxy, and every image comes through whole', { timeout: 60_000 }, async () => {
+  await using directory = await createTemporaryDirectory()
+  const out = join(directory.path, 'result.json')
+  const { code, stdout, stderr } = await runProgram(
+    ['--quick', '--scenario', 'image', '--target', 'bare', '--target', 'atelier', '--out', out],
+    { script: run, directory: directory.path }
+  )
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('image atelier 1/1') })
+  expect(stdout).toMatch(/^\| target +\| +req\/s \| +p50 ms \| +p99 ms \| +CPU ms\/req \| .*\| +errors \|$/m)
+  expect(stdout).toMatch(/^\| CPU of a 2\.2 MB answer, to bare .*\| at most 1\.3 \|/m)
+
+  const { measurements }: Report = JSON.parse(await readFile(out, 'utf8'))
+  expect(measurements.map(({ target, errors }) => ({ target, errors }))).toEqual([
+    { target: 'bare', errors: 0 },
+    { target: 'atelier', errors: 0 }
+  ])
+  for (const { requests, verified } of measurements) {
+    expect(requests).toBeGreaterThan(0)
+    expect(verified).toBeGreaterThan(0)
+  }
+})
+
+test('finds what has become worse between two results', async () => {
+  await using directory = await createTemporaryDirectory()
+  const [before, after] = [join(directory.path, 'before.json'), join(directory.path, 'after.json')]
+  await writeFile(before, result({ bare: 2, atelier: 2.4 }))
+  await writeFile(after, result({ bare: 1, atelier: 1.8 }))
+  const worse = await runProgram([before, after], { script: compare, directory: directory.path })
+  const allowed = await runProgram([before, after, '--threshold', '1.6'], { script: compare, directory: directory.path })
+  expect(worse).toEqual({
+    code: 1,
+    stdout: expect.stringMatching(/image CPU per request, to bare +1\.20 -> +1\.80 +x1\.50 +WORSE/),
+    stderr: ''
+  })
+  expect(allowed.code).toBe(0)
+})
+
+function result(cpu: Record<string, number>): string {
+  const measurements = Object.entries(cpu).map(([target, cpuMsPerRequest]) => ({ scenario: 'image', target, cpuMsPerRequest }))
+  return JSON.stringify({ measurements })
+}
