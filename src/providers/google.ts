@@ -4,10 +4,10 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
-import { readHead } from './error-answer.ts'
 import { fromWire } from './google-answer.ts'
 import { toProviderError } from './google-errors.ts'
 import { jsonBody } from './json-body.ts'
+import { lowerCaseNames, postUpstream } from './post-upstream.ts'
 import type { AttemptContext, InputImage, Provider, ProviderEvent, Work } from './provider.ts'
 
 export interface GoogleOptions {
@@ -25,13 +25,12 @@ export interface GoogleOptions {
  * body, read and turned into base64 while it is sent.
  */
 export function createGoogleProvider(options: GoogleOptions, deps: { client: UpstreamClient }): Provider {
-  const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const headers = lowerCaseNames(options.headers)
 
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
-    const { credential, signal, log } = attempt
+    const { credential } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
-    const response = await deps.client.send({
-      method: 'POST',
+    const request = {
       path: `/models/${encodeURIComponent(work.upstreamModel.replace(/^models\//, ''))}:generateContent`,
       headers: {
         ...headers,
@@ -39,15 +38,9 @@ export function createGoogleProvider(options: GoogleOptions, deps: { client: Ups
         'content-type': 'application/json',
         ...(credential === '' ? {} : { 'x-goog-api-key': credential })
       },
-      body: work.inputs ? jsonBody((place) => toWire(work, place)) : JSON.stringify(toWire(work)),
-      signal,
-      timeoutMs: attempt.timeoutMs
-    })
-    log.debug({ provider: options.name, status: response.status }, 'upstream answered')
-    if (response.status < 200 || response.status > 299) {
-      const body = await readHead(response.body, signal)
-      throw toProviderError({ status: response.status, headers: response.headers, body }, context)
+      body: work.inputs ? jsonBody((place) => toWire(work, place)) : JSON.stringify(toWire(work))
     }
+    const response = await postUpstream(deps.client, request, attempt, context, toProviderError)
     yield* fromWire(response.body, { ...context, n: work.n })
   }
 

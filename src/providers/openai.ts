@@ -5,13 +5,13 @@ import { encodeMessage } from '../contract/json.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
-import { readHead } from './error-answer.ts'
 import { multipartBody } from './multipart-body.ts'
 import { fromWire } from './openai-answer.ts'
 import { type OpenAIDialect, openaiDialect } from './openai-dialect.ts'
 import { toProviderError } from './openai-errors.ts'
 import { toForm } from './openai-form.ts'
 import { fromStream } from './openai-stream.ts'
+import { lowerCaseNames, postUpstream } from './post-upstream.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 
 export interface OpenAIOptions {
@@ -30,16 +30,15 @@ export interface OpenAIOptions {
  * form whose files are read while they are sent; a mask goes as it is, for OpenAI's own meaning of one is the contract's.
  */
 export function createOpenAIProvider(options: OpenAIOptions, deps: { client: UpstreamClient }): Provider {
-  const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const headers = lowerCaseNames(options.headers)
   const dialect = options.dialect ?? openaiDialect
 
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
-    const { credential, signal, log } = attempt
+    const { credential } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
     const fields = dialect.namesModel ? toWire(work) : withoutModel(toWire(work))
     const form = work.inputs && multipartBody(toForm(fields, work.inputs))
-    const response = await deps.client.send({
-      method: 'POST',
+    const request = {
       path: dialect.path(work.upstreamModel, form ? 'edits' : 'generations'),
       headers: {
         ...headers,
@@ -47,16 +46,9 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
         'content-type': form?.contentType ?? 'application/json',
         ...(credential === '' ? {} : dialect.authorize(credential))
       },
-      body: form ?? JSON.stringify(fields),
-      signal,
-      timeoutMs: attempt.timeoutMs
-    })
-    const requestId = [response.headers['x-request-id']].flat()[0]
-    log.debug({ provider: options.name, status: response.status, upstreamRequestId: requestId?.slice(0, 200) }, 'upstream answered')
-    if (response.status < 200 || response.status > 299) {
-      const body = await readHead(response.body, signal)
-      throw toProviderError({ status: response.status, headers: response.headers, body }, context)
+      body: form ?? JSON.stringify(fields)
     }
+    const response = await postUpstream(deps.client, request, attempt, context, toProviderError)
     const isStream = String(response.headers['content-type'] ?? '').startsWith('text/event-stream')
     yield* (isStream ? fromStream : fromWire)(response.body, {
       ...context,

@@ -4,7 +4,7 @@ import { GatewayError, gatewayError } from '../errors.ts'
 import type { StoredImage } from '../images/image-body.ts'
 import { toLuminanceMask } from '../images/luminance-mask.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
-import { readHead } from './error-answer.ts'
+import { lowerCaseNames, postUpstream } from './post-upstream.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 import { fromWire } from './stability-answer.ts'
 import type { StabilityCall } from './stability-call.ts'
@@ -28,15 +28,14 @@ export interface StabilityOptions {
  * not at all. The end user's name goes along as `stability-client-user-id`.
  */
 export function createStabilityProvider(options: StabilityOptions, deps: { client: UpstreamClient }): Provider {
-  const headers = Object.fromEntries(Object.entries(options.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const headers = lowerCaseNames(options.headers)
 
   async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
-    const { credential, signal, log } = attempt
+    const { credential } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
     const mask = work.inputs?.mask && (await translate(work.inputs.mask))
     const call = toWire(work, mask)
-    const response = await deps.client.send({
-      method: 'POST',
+    const request = {
       path: call.path,
       headers: {
         ...headers,
@@ -45,15 +44,9 @@ export function createStabilityProvider(options: StabilityOptions, deps: { clien
         'content-type': call.contentType,
         ...(credential === '' ? {} : { authorization: `Bearer ${credential}` })
       },
-      body: call.body,
-      signal,
-      timeoutMs: attempt.timeoutMs
-    })
-    log.debug({ provider: options.name, status: response.status }, 'upstream answered')
-    if (response.status < 200 || response.status > 299) {
-      const body = await readHead(response.body, signal)
-      throw toProviderError({ status: response.status, headers: response.headers, body }, context)
+      body: call.body
     }
+    const response = await postUpstream(deps.client, request, attempt, context, toProviderError)
     yield* fromWire(response, { provider: options.name, n: work.n, size: call.size, warnings: call.warnings })
   }
 

@@ -50,7 +50,7 @@ describe('serves', () => {
     const plan = planOf({}, {}, { providers: only('sketch') })
     expect(plan.candidate.model).toBe('sketch')
     expect(warningsOf(plan)).toEqual([
-      'substituted model: no configured provider serves the default model dall-e-3, so sketch made the image'
+      'substituted model: no configured provider serves the default model dall-e-3, so sketch makes the image'
     ])
   })
 
