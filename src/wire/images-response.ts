@@ -138,12 +138,13 @@ function finish(response: ServerResponse, text: string, contentType: string, rec
     response.end(text)
     return
   }
-  const body = Buffer.from(text)
-  record.bytes += body.length
+  const sizeBytes = Buffer.byteLength(text)
+  record.bytes += sizeBytes
   response.setHeader('content-type', contentType)
-  response.setHeader('content-length', body.length)
+  response.setHeader('content-length', sizeBytes)
   response.writeHead(200)
-  response.end(body)
+  // Text goes out in one piece with the headers.
+  response.end(text)
 }
 
 /** Says on the answer who serves the request and what became of its parameters. */
