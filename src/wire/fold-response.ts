@@ -6,12 +6,15 @@ import { gatewayError } from '../errors.ts'
 import { type GenerationEvent, type ImageLink, isImageBody } from '../events.ts'
 import { type ImageBody, imageFromBytes } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
+import { createGathering, headOf, type Pieces } from './pieces.ts'
 
 export interface FoldDeps {
   /** Stores an image that is too large for the message. */
   hostImage(image: ImageBody, provider: string, call: Call): Promise<ImageLink>
   /** Sees who serves the request, before anything is read. */
   accepted(event: Extract<GenerationEvent, { kind: 'accepted' }>): void
+  /** Keeps the bytes of an image, which its entry in the message then does not hold. Unset: the entry holds them. */
+  setAside?(image: Image, file: Pieces): void
 }
 
 /**
@@ -28,7 +31,11 @@ export async function foldResponse(
   const images = new Map<number, Image>()
   const linked: number[] = []
   let remainingBytes = maxImageBytes
-  const imageAt = (index: number) => images.get(index) ?? images.set(index, create(ImageSchema, { index })).get(index)
+  const imageAt = (index: number): Image => {
+    const image = images.get(index) ?? create(ImageSchema, { index })
+    images.set(index, image)
+    return image
+  }
 
   for await (const event of events) {
     switch (event.kind) {
@@ -40,20 +47,28 @@ export async function foldResponse(
         response.warnings.push(...event.warnings)
         break
       case 'image': {
-        const content = await takeIn(event.image, remainingBytes, call, response.provider, deps)
-        if (content.content.case === 'data') remainingBytes -= content.content.value.length
-        else if (isImageBody(event.image)) linked.push(event.index)
-        Object.assign(imageAt(event.index) ?? {}, content, { outcome: ImageOutcome.DELIVERED })
+        const image = imageAt(event.index)
+        image.outcome = ImageOutcome.DELIVERED
+        const content = isImageBody(event.image) ? await takeIn(event.image, remainingBytes, call, response.provider, deps) : event.image
+        image.mediaType = content.mediaType
+        if ('url' in content) {
+          image.content = { case: 'url', value: content.url }
+          if (isImageBody(event.image)) linked.push(event.index)
+        } else {
+          remainingBytes -= content.sizeBytes
+          if (deps.setAside) deps.setAside(image, content.file)
+          else image.content = { case: 'data', value: Buffer.concat(content.file) }
+        }
         break
       }
       case 'image_details':
-        Object.assign(imageAt(event.index) ?? {}, {
+        Object.assign(imageAt(event.index), {
           ...(event.revisedPrompt === undefined ? {} : { revisedPrompt: event.revisedPrompt }),
           ...(event.providerFields === undefined ? {} : { providerFields: event.providerFields })
         })
         break
       case 'no_image':
-        Object.assign(imageAt(event.index) ?? {}, { outcome: event.outcome, message: event.message })
+        Object.assign(imageAt(event.index), { outcome: event.outcome, message: event.message })
         break
       case 'completed': {
         const { kind: _, warnings, ...rest } = event
@@ -68,24 +83,25 @@ export async function foldResponse(
   return response
 }
 
-type Content = Pick<Image, 'mediaType'> & { content: { case: 'data'; value: Uint8Array } | { case: 'url'; value: string } }
+interface TakenIn {
+  mediaType: string
+  file: Pieces
+  sizeBytes: number
+}
 
-async function takeIn(image: ImageBody | ImageLink, limitBytes: number, call: Call, provider: string, deps: FoldDeps): Promise<Content> {
-  if (!isImageBody(image)) return { content: { case: 'url', value: image.url }, mediaType: image.mediaType }
+async function takeIn(image: ImageBody, limitBytes: number, call: Call, provider: string, deps: FoldDeps): Promise<TakenIn | ImageLink> {
   const source = image.read('bytes')[Symbol.asyncIterator]()
   try {
-    const chunks: Uint8Array[] = []
-    let sizeBytes = 0
+    const gathering = createGathering()
     for (let next = await source.next(); !next.done; next = await source.next()) {
-      chunks.push(next.value)
-      sizeBytes += next.value.length
-      if (sizeBytes > limitBytes) {
-        const link = await deps.hostImage(imageFromBytes(resume(chunks, source), image.mediaType), provider, call)
-        return { content: { case: 'url', value: link.url }, mediaType: link.mediaType }
+      gathering.add(next.value)
+      if (gathering.sizeBytes > limitBytes) {
+        return await deps.hostImage(imageFromBytes(resume([...gathering.take()], source), image.mediaType), provider, call)
       }
     }
-    const data = Buffer.concat(chunks, sizeBytes)
-    return { content: { case: 'data', value: data }, mediaType: sniffMediaType(data) ?? image.mediaType }
+    const { sizeBytes } = gathering
+    const file = gathering.take()
+    return { mediaType: sniffMediaType(headOf(file, 4096)) ?? image.mediaType, file, sizeBytes }
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown
     throw gatewayError('PROVIDER_FAILED', { provider, problem: 'its image is not valid base64' }, { outcome: 'unknown', cause: thrown })

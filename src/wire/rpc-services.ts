@@ -1,14 +1,13 @@
 import type { ServerResponse } from 'node:http'
-import { create } from '@bufbuild/protobuf'
+import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect'
-import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
+import { type Image, ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
 import {
-  CreateVariationsResponseSchema,
-  EditImagesResponseSchema,
   type GenerateImagesRequest,
   type GenerateImagesResponse,
   ImageService,
-  StreamEditImagesResponseSchema
+  type StreamGenerateImagesResponse,
+  StreamGenerateImagesResponseSchema
 } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import type { Call, Caller } from '../call.ts'
@@ -18,13 +17,16 @@ import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
 import type { Uploads } from '../storage/uploads.ts'
 import { errorOfCall, openCall } from './call-context.ts'
+import { encodeChunk, encodeResponse, type Wrapping, wrappings } from './encode-images.ts'
 import { toConnectError } from './error-response.ts'
 import { type FoldDeps, foldResponse } from './fold-response.ts'
 import { encodeWarnings, setCost, setServedBy } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
+import type { Pieces } from './pieces.ts'
 import { requireStream } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
 import { openEdit, openVariation, uploadedBytes } from './rpc-edits.ts'
+import { createStandIns, type StandIns } from './stand-ins.ts'
 import { streamResponses } from './stream-response.ts'
 
 /** One RPC on its way through the router. */
@@ -37,6 +39,8 @@ export interface Exchange {
   context?: HandlerContext
   /** Whether the implementation has been reached: what fails before that is the router's complaint about the request. */
   entered: boolean
+  /** Set where the answer is in protobuf's binary format: images go around the router. */
+  standIns?: StandIns
 }
 
 /** Under which the router hands an implementation its exchange. */
@@ -62,6 +66,7 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     const exchange = context.values.get(exchangeKey)
     if (!exchange) throw new Error('an RPC came past its front door')
     exchange.entered = true
+    if (context.responseHeader.get('content-type')?.endsWith('proto')) exchange.standIns = createStandIns()
     const { req, res, record, caller } = exchange
     const deadlineMs = Date.now() + (context.timeoutMs() ?? Number.POSITIVE_INFINITY)
     return { call: openCall({ record, caller, headers: req.headers, deadlineMs, response: res, log: deps.log }), exchange }
@@ -82,26 +87,49 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     }
   }
 
-  const fold = async (events: AsyncIterable<GenerationEvent>, call: Call, exchange: Exchange): Promise<GenerateImagesResponse> => {
-    const accepted: FoldDeps['accepted'] = (event) => accept(event, exchange)
-    const response = await foldResponse(events, options.maxImageBytes, call, { hostImage: deps.hostImage, accepted })
+  const fold = async <Desc extends DescMessage>(
+    { schema, wrap, wrapEncoded }: Wrapping<GenerateImagesResponse, Desc>,
+    events: AsyncIterable<GenerationEvent>,
+    call: Call,
+    exchange: Exchange
+  ): Promise<MessageShape<Desc>> => {
+    const { standIns } = exchange
+    const files = new Map<Image, Pieces>()
+    const response = await foldResponse(events, options.maxImageBytes, call, {
+      hostImage: deps.hostImage,
+      accepted: (event) => accept(event, exchange),
+      ...(standIns && { setAside: (image, file) => void files.set(image, file) })
+    })
     const res = exchange.res as ServerResponse
     if (response.warnings.length > 0) res.setHeader('x-atelier-warnings', encodeWarnings(response.warnings))
     setCost(res, response.cost)
-    return response
+    return standIns?.standFor(schema, wrapEncoded(encodeResponse(response, files))) ?? wrap(response)
   }
+
+  const stream = <Desc extends DescMessage>(
+    { schema, wrap, wrapEncoded }: Wrapping<StreamGenerateImagesResponse, Desc>,
+    events: AsyncIterable<GenerationEvent>,
+    exchange: Exchange
+  ): AsyncGenerator<MessageShape<Desc>> =>
+    streamResponses(events, {
+      accepted: (event) => accept(event, exchange),
+      toMessage: wrap,
+      toChunk: (chunk, data) =>
+        exchange.standIns?.standFor(schema, wrapEncoded(encodeChunk(chunk, data))) ??
+        wrap(create(StreamGenerateImagesResponseSchema, { event: { case: 'chunk', value: { ...chunk, data: Buffer.concat(data) } } }))
+    })
 
   router.service(ImageService, {
     generateImages: (request, context) =>
       inCall(context, (call, exchange) => {
         requireStream(request.partialImages)
-        return fold(deps.operations.generateImages(request, call), call, exchange)
+        return fold(wrappings.generateImages, deps.operations.generateImages(request, call), call, exchange)
       }),
     async *streamGenerateImages({ request }, context) {
       const { call, exchange } = enter(context)
       try {
         if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
-        yield* streamResponses(deps.operations.generateImages(inBytes(request), call), (event) => accept(event, exchange))
+        yield* stream(wrappings.streamGenerateImages, deps.operations.generateImages(inBytes(request), call), exchange)
       } catch (thrown) {
         throw failure(thrown, call, exchange)
       }
@@ -110,7 +138,7 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
       inCall(context, async (call, exchange) => {
         requireStream(request.parameters?.partialImages)
         const order = await openEdit(request, call, deps.uploads)
-        return create(EditImagesResponseSchema, { result: await fold(deps.operations.editImages(order, call), call, exchange) })
+        return fold(wrappings.editImages, deps.operations.editImages(order, call), call, exchange)
       }),
     async *streamEditImages({ request }, context) {
       const { call, exchange } = enter(context)
@@ -118,9 +146,7 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
         if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
         const order = await openEdit(request, call, deps.uploads)
         const events = deps.operations.editImages({ ...order, parameters: inBytes(order.parameters) }, call)
-        for await (const result of streamResponses(events, (event) => accept(event, exchange))) {
-          yield create(StreamEditImagesResponseSchema, { result })
-        }
+        yield* stream(wrappings.streamEditImages, events, exchange)
       } catch (thrown) {
         throw failure(thrown, call, exchange)
       }
@@ -129,7 +155,7 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
       inCall(context, async (call, exchange) => {
         requireStream(request.parameters?.partialImages)
         const order = await openVariation(request, call, deps.uploads)
-        return create(CreateVariationsResponseSchema, { result: await fold(deps.operations.createVariations(order, call), call, exchange) })
+        return fold(wrappings.createVariations, deps.operations.createVariations(order, call), call, exchange)
       }),
     uploadImage: (requests, context) =>
       inCall(context, (call) => deps.operations.uploadImage(uploadedBytes(requests, options.maxRequestBytes), call)),

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { Code, ConnectError, createConnectRouter, createContextValues } from '@connectrpc/connect'
 import type { UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol'
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
+import { universalRequestFromNodeRequest } from '@connectrpc/connect-node'
 import { file_atelier_v1_error } from '../../gen/atelier/v1/error_pb.ts'
 import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
@@ -19,6 +19,7 @@ import type { HttpRequest, HttpResponse } from './listener.ts'
 import { createReflection } from './reflection.ts'
 import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
 import { addServices, type Exchange, exchangeKey, type RpcServicesDeps } from './rpc-services.ts'
+import { sendAnswer } from './send-answer.ts'
 
 export interface RpcOptions {
   /** Largest request message. Unset: 4 MiB. */
@@ -106,7 +107,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     if (complaint) throw complaint
     if (answer.trailer) spellGrpcMessage(answer.trailer)
     if (answer.trailer && answer.trailer.get('grpc-status') !== '0') sendTrailersAlone(answer, answer.trailer, res)
-    else await universalResponseToNodeResponse(answer.body ? { ...answer, body: inPieces(answer.body, record) } : answer, res)
+    else await sendAnswer(answer, res, record, exchange?.standIns)
   }
 
   return (req, res) => {
@@ -177,13 +178,3 @@ function sendTrailersAlone({ status, header }: UniversalServerResponse, trailer:
   res.statusCode = status
   res.end()
 }
-
-/** HTTP/2 counts what a stream has been given to send as memory of the whole session, and refuses new streams above its limit. */
-async function* inPieces(body: AsyncIterable<Uint8Array>, record: RequestRecord): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    record.bytes += chunk.length
-    for (let start = 0; start < chunk.length; start += pieceBytes) yield chunk.subarray(start, start + pieceBytes)
-  }
-}
-
-const pieceBytes = 64 * 1024

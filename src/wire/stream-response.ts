@@ -1,18 +1,33 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { type Image, ImageOutcome, ImageSchema } from '../../gen/atelier/v1/image_pb.ts'
-import { type StreamGenerateImagesResponse, StreamGenerateImagesResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
+import {
+  type ImageChunk,
+  ImageChunkSchema,
+  type StreamGenerateImagesResponse,
+  StreamGenerateImagesResponseSchema
+} from '../../gen/atelier/v1/image_service_pb.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
+import { createGathering, headOf, type Pieces } from './pieces.ts'
 
 /** gRPC clients refuse messages above 4 MiB, and what waits to be sent stays in memory. */
 const maxChunkBytes = 1024 * 1024
 
+export interface StreamDeps<Message> {
+  /** Sees who serves the request, before anything is read. */
+  accepted(event: Extract<GenerationEvent, { kind: 'accepted' }>): void
+  toMessage(event: StreamGenerateImagesResponse): Message
+  /** The message for a part of an image, whose bytes stand beside it. */
+  toChunk(chunk: ImageChunk, data: Pieces): Message
+}
+
 /** Turns events into the messages of a streaming RPC: each image as chunks of at most 1 MiB, then what is known about it. */
-export async function* streamResponses(
+export async function* streamResponses<Message>(
   events: AsyncIterable<GenerationEvent>,
-  accepted: (event: Extract<GenerationEvent, { kind: 'accepted' }>) => void
-): AsyncGenerator<StreamGenerateImagesResponse> {
+  { accepted, toMessage, toChunk }: StreamDeps<Message>
+): AsyncGenerator<Message> {
+  const message = (event: StreamEvent & {}) => toMessage(create(StreamGenerateImagesResponseSchema, { event }))
   let image: Image | undefined
   for await (const event of events) {
     if (image && event.kind !== 'image_details') {
@@ -30,15 +45,15 @@ export async function* streamResponses(
         yield message({ case: 'progress', value: { fraction: event.fraction } })
         break
       case 'preview':
-        for await (const chunk of inChunks(event.image)) {
-          yield message({ case: 'chunk', value: { index: event.index, previewIndex: event.previewIndex, ...chunk } })
+        for await (const { data, last } of inChunks(event.image)) {
+          yield toChunk(create(ImageChunkSchema, { index: event.index, previewIndex: event.previewIndex, last }), data)
         }
         break
       case 'image':
         image = create(ImageSchema, { index: event.index, outcome: ImageOutcome.DELIVERED, mediaType: event.image.mediaType })
         if (isImageBody(event.image)) {
-          for await (const chunk of inChunks(event.image, (mediaType) => Object.assign(image ?? {}, { mediaType }))) {
-            yield message({ case: 'chunk', value: { index: event.index, ...chunk } })
+          for await (const { data, last } of inChunks(event.image, (mediaType) => Object.assign(image ?? {}, { mediaType }))) {
+            yield toChunk(create(ImageChunkSchema, { index: event.index, last }), data)
           }
         } else {
           image.content = { case: 'url', value: event.image.url }
@@ -64,37 +79,28 @@ export async function* streamResponses(
 
 type StreamEvent = MessageInitShape<typeof StreamGenerateImagesResponseSchema>['event']
 
-function message(event: StreamEvent & {}): StreamGenerateImagesResponse {
-  return create(StreamGenerateImagesResponseSchema, { event })
-}
-
 interface Chunk {
-  data: Uint8Array
+  data: Pieces
   last: boolean
 }
 
-/** Gathers what the source gives in small pieces, because each message costs more than a copy. */
+/** Gathers what the source gives in small pieces, because each message costs more than the bytes in it. */
 async function* inChunks(image: ImageBody, sniffed?: (mediaType: string) => void): AsyncGenerator<Chunk> {
-  let parts: Uint8Array[] = []
-  let sizeBytes = 0
+  const gathering = createGathering()
   let first = true
   const take = (last: boolean): Chunk => {
-    const data = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts, sizeBytes)
-    if (first) sniffed?.(sniffMediaType(data) ?? image.mediaType)
+    const data = gathering.take()
+    if (first) sniffed?.(sniffMediaType(headOf(data, 4096)) ?? image.mediaType)
     first = false
-    parts = []
-    sizeBytes = 0
     return { data, last }
   }
   for await (const part of image.read('bytes')) {
     for (let offset = 0; offset < part.length; ) {
-      const piece = part.subarray(offset, offset + maxChunkBytes - sizeBytes)
-      if (sizeBytes === maxChunkBytes) yield take(false)
-      else {
-        parts.push(piece)
-        sizeBytes += piece.length
-        offset += piece.length
-      }
+      // Only when more is there: the last chunk says that it is the last.
+      if (gathering.sizeBytes === maxChunkBytes) yield take(false)
+      const piece = part.subarray(offset, offset + maxChunkBytes - gathering.sizeBytes)
+      gathering.add(piece)
+      offset += piece.length
     }
   }
   yield take(true)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { create, toBinary } from '@bufbuild/protobuf'
@@ -30,6 +31,13 @@ async function* oneImage(): AsyncIterable<GenerationEvent> {
   yield accepted
   yield { kind: 'image', index: 0, image: imageFromBytes(png, 'image/png') }
   yield { kind: 'completed' }
+}
+
+/** The same bytes in pieces of 1 B to 100 kB. */
+async function* unevenly(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let start = 0, length = 1; start < bytes.length; start += length, length = (length * 7) % 100_003) {
+    yield bytes.subarray(start, start + length)
+  }
 }
 
 /** An operation that waits until its call is ended and then throws as an upstream client does. */
@@ -80,6 +88,41 @@ describe.each(everyTransport)('%s', (_, transport) => {
       outcome: ImageOutcome.DELIVERED
     })
     expect([response.provider, response.model, response.warnings[0]?.param]).toEqual(['openai', 'gpt-image-2', 'style'])
+  })
+
+  test('carries images of megabytes whole and in chunks of at most 1 MiB, however their bytes come', async () => {
+    const files = [randomBytes(1_400_003), randomBytes(1024 * 1024), randomBytes(5)]
+    const { url } = await startRpcServer({
+      async *generateImages() {
+        yield accepted
+        for (const [index, file] of files.entries()) yield { kind: 'image', index, image: imageFromBytes(unevenly(file), 'image/png') }
+        yield { kind: 'completed' }
+      }
+    })
+    const client = createClient(ImageService, transport(url, 'key'))
+    const { images, provider } = await client.generateImages({ prompt: 'a cat', n: 3 })
+    expect(provider).toBe('openai')
+    expect(images.map(({ content }, index) => content.case === 'data' && files[index]?.equals(content.value))).toEqual([true, true, true])
+    const received: Uint8Array[][] = [[], [], []]
+    const events: unknown[] = []
+    for await (const { event } of client.streamGenerateImages({ request: { prompt: 'a cat', n: 3 } })) {
+      if (event.case === 'chunk') {
+        received[event.value.index]?.push(event.value.data)
+        events.push([event.value.index, event.value.data.length, event.value.last])
+      } else events.push(event.case)
+    }
+    expect(events).toEqual([
+      'accepted',
+      [0, 1024 * 1024, false],
+      [0, 351_427, true],
+      'image',
+      [1, 1024 * 1024, true],
+      'image',
+      [2, 5, true],
+      'image',
+      'completed'
+    ])
+    expect(received.map((chunks, index) => files[index]?.equals(Buffer.concat(chunks)))).toEqual([true, true, true])
   })
 
   test('says in headers who served', async () => {

@@ -1,0 +1,76 @@
+import type { ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
+import type { UniversalServerResponse } from '@connectrpc/connect/protocol'
+import { gatewayError } from '../errors.ts'
+import type { HttpResponse } from './listener.ts'
+import { type Pieces, sizeOf } from './pieces.ts'
+import type { RequestRecord } from './request-record.ts'
+import type { StandIns } from './stand-ins.ts'
+
+/**
+ * Sends what the RPC library answers, no faster than the client reads; headers go out with the first bytes of the body, so that an
+ * implementation can add to them until then. Throws CANCELLED where the client goes away, and what the body throws.
+ */
+export async function sendAnswer(
+  answer: UniversalServerResponse,
+  res: HttpResponse,
+  record: RequestRecord,
+  standIns?: StandIns
+): Promise<void> {
+  const sink: Writable = 'stream' in res ? res.stream : res
+  for await (const chunk of answer.body ?? []) {
+    const pieces = standIns?.replace(chunk) ?? [chunk]
+    if (!res.headersSent) {
+      if (answer.header?.has('content-length')) answer.header.set('content-length', `${sizeOf(pieces)}`)
+      sendHead(answer, res)
+    }
+    await writeAll(pieces, sink, record)
+  }
+  if (!res.headersSent) sendHead(answer, res)
+  if (answer.trailer) res.addTrailers(Object.fromEntries(answer.trailer))
+  res.end()
+}
+
+function sendHead({ status, header }: UniversalServerResponse, res: HttpResponse): void {
+  for (const [name, value] of new Headers(header)) res.setHeader(name, value)
+  ;(res as ServerResponse).writeHead(status)
+}
+
+/** HTTP/2 counts what a stream has been given to send as memory of the whole session, and refuses new streams above its limit. */
+const batchBytes = 256 * 1024
+
+async function writeAll(pieces: Pieces, sink: Writable, record: RequestRecord): Promise<void> {
+  let batched = 0
+  sink.cork()
+  for (const piece of pieces) {
+    for (let start = 0; start < piece.length; start += batchBytes) {
+      const slice = piece.subarray(start, start + batchBytes)
+      sink.write(slice)
+      record.bytes += slice.length
+      batched += slice.length
+      if (batched >= batchBytes) {
+        batched = 0
+        sink.uncork()
+        if (sink.writableNeedDrain) await drained(sink)
+        sink.cork()
+      }
+    }
+  }
+  sink.uncork()
+  if (sink.writableNeedDrain) await drained(sink)
+}
+
+function drained(sink: Writable): Promise<void> {
+  if (sink.destroyed) return Promise.reject(gatewayError('CANCELLED', {}))
+  return new Promise((resolve, reject) => {
+    const onDrain = () => {
+      sink.off('close', onClose)
+      resolve()
+    }
+    const onClose = () => {
+      sink.off('drain', onDrain)
+      reject(gatewayError('CANCELLED', {}))
+    }
+    sink.once('drain', onDrain).once('close', onClose)
+  })
+}
