@@ -1,15 +1,15 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate'
+import type { Violation } from '@bufbuild/protovalidate'
 import { selectorOf } from '../contract/json.ts'
+import { validator } from '../contract/validator.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 
 /** Checks a message against the rules that stand beside its fields in the schema; throws the first violation as a GatewayError. */
 export type Validate = <Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>) => void
 
-/** The rules of the `types` are compiled here and now, because that takes some 90 ms. */
+/** The rules of the `types` are compiled here and now, because that takes tens of milliseconds. */
 export function createValidate(types: readonly DescMessage[]): Validate {
-  const validator = createValidator()
-  for (const type of types) warm(validator, type)
+  for (const type of types) warm(type)
   return (type, message) => {
     const result = validator.validate(type, message)
     if (result.kind === 'invalid') throw toError(type, message, result.violations)
@@ -17,7 +17,7 @@ export function createValidate(types: readonly DescMessage[]): Validate {
   }
 }
 
-function warm(validator: Validator, type: DescMessage): void {
+function warm(type: DescMessage): void {
   validator.validate(type, { $typeName: type.typeName } as MessageShape<DescMessage>)
 }
 

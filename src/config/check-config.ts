@@ -2,8 +2,8 @@ import { access, constants } from 'node:fs/promises'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { resolve } from 'node:path'
 import type { Path } from '@bufbuild/protobuf/reflect'
-import { createValidator } from '@bufbuild/protovalidate'
 import { ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
+import { validator } from '../contract/validator.ts'
 import { loadCatalog } from '../routing/catalog.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
 import { addProblem, type Draft } from './draft.ts'
@@ -14,7 +14,7 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   const report = (path: string, problem: string | undefined) => {
     if (problem !== undefined) addProblem(draft, path, problem)
   }
-  const result = createValidator().validate(ConfigSchema, draft.config)
+  const result = validator.validate(ConfigSchema, draft.config)
   if (result.kind === 'error') throw result.error
   for (const violation of result.violations ?? []) {
     report(pathText(violation.field), wordings[pathText(violation.field, true)] ?? violation.message)

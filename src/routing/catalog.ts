@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { createValidator, type Validator } from '@bufbuild/protovalidate'
 import { parse } from 'yaml'
 import { type Catalog, type CatalogModel, CatalogSchema } from '../../gen/atelier/v1/catalog_pb.ts'
 import { decodeMessage } from '../contract/json.ts'
+import { validator } from '../contract/validator.ts'
 
 export interface CatalogOptions {
-  /** Where the built-in files are; beside this module unless told. */
+  /** Where to find other files than the built-in ones beside this module. */
   directory?: string
   /** The operator's own files, in order: what they say goes before what was said before them. */
   files?: readonly string[]
@@ -15,18 +15,18 @@ export interface CatalogOptions {
 
 /**
  * Reads what is known about models: the built-in YAML files, one vendor each, in the order of their names, then the operator's. Throws an
- * Error that names file, place and problem where a file is wrong, or where two models claim one name.
+ * Error that names file, place and problem where a file is wrong, or where two models claim one name. The built-in files are not checked
+ * against the rules of the schema, which takes longer than everything else here: a test has done it.
  */
-export function loadCatalog({ directory = join(import.meta.dirname, 'catalog'), files = [] }: CatalogOptions = {}): Catalog[] {
-  const validator = createValidator()
-  const builtIn = readdirSync(directory)
-    .filter((file) => file.endsWith('.yaml'))
-    .sort()
-    .map((file) => join(directory, file))
+export function loadCatalog({ directory, files = [] }: CatalogOptions = {}): Catalog[] {
+  const own = directory === undefined ? filesIn(builtInDirectory) : []
+  const others = [...(directory === undefined ? [] : filesIn(directory)), ...files]
   const catalogs: Catalog[] = []
-  for (const path of [...builtIn, ...files]) {
+  for (const path of [...own, ...others]) {
     inFile(path, () => {
-      addTo(catalogs, readCatalog(readFileSync(path, 'utf8'), validator))
+      const catalog = readCatalog(readFileSync(path, 'utf8'))
+      if (!own.includes(path)) checkRules(catalog)
+      addTo(catalogs, catalog)
       const owners = new Map<string, string>()
       for (const catalog of catalogs) {
         checkReplacements(catalog)
@@ -35,6 +35,15 @@ export function loadCatalog({ directory = join(import.meta.dirname, 'catalog'), 
     })
   }
   return catalogs
+}
+
+export const builtInDirectory = join(import.meta.dirname, 'catalog')
+
+function filesIn(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((file) => file.endsWith('.yaml'))
+    .sort()
+    .map((file) => join(directory, file))
 }
 
 /** A vendor that is there already gets the new models, in the place of those of the same names. */
@@ -66,16 +75,19 @@ function inFile(path: string, read: () => void): void {
   }
 }
 
-function readCatalog(text: string, validator: Validator): Catalog {
+function readCatalog(text: string): Catalog {
   const document: unknown = parse(text, { merge: true })
   if (typeof document !== 'object' || document === null || Array.isArray(document))
     throw new Error('must be a mapping with vendor and models')
   const { message, unknown } = decodeMessage(CatalogSchema, document as JsonObject)
   const stranger = Object.keys(unknown)[0]
   if (stranger !== undefined) throw new Error(`${stranger}: is not known here`)
-  const result = validator.validate(CatalogSchema, message)
-  if (result.kind !== 'valid') throw new Error(result.kind === 'invalid' ? result.violations.join('; ') : result.error.message)
   return message
+}
+
+function checkRules(catalog: Catalog): void {
+  const result = validator.validate(CatalogSchema, catalog)
+  if (result.kind !== 'valid') throw new Error(result.kind === 'invalid' ? result.violations.join('; ') : result.error.message)
 }
 
 function checkReplacements({ models }: Catalog): void {

@@ -7,10 +7,14 @@ import { InputFidelitySchema } from '../../gen/atelier/v1/image_pb.ts'
 import { ModelSchema, ModelStatus } from '../../gen/atelier/v1/model_pb.ts'
 import { encodeMessage } from '../../src/contract/json.ts'
 import { wireName, wireNames } from '../../src/contract/wire-names.ts'
-import { loadCatalog, namesOf } from '../../src/routing/catalog.ts'
+import { builtInDirectory, loadCatalog, namesOf } from '../../src/routing/catalog.ts'
 
 const catalog = loadCatalog()
 const models = new Map(catalog.flatMap((vendor) => vendor.models.map((model) => [model.name, model])))
+
+test('keeps the rules of its schema, which are not checked at each start', () => {
+  expect(loadCatalog({ directory: builtInDirectory })).toEqual(catalog)
+})
 
 test('knows four vendors and their models', () => {
   expect(
