@@ -1,5 +1,6 @@
-import sharp, { type Sharp } from 'sharp'
+import type { Sharp } from 'sharp'
 import type { PixelSize } from '../images/dimensions.ts'
+import { loadSharp } from '../images/load-sharp.ts'
 import { maxPixels, type RasterFormat } from './output-changes.ts'
 
 export interface Reencoding {
@@ -45,7 +46,7 @@ export async function readSize(path: string): Promise<PixelSize> {
 }
 
 function open(path: string): Sharp {
-  return sharp(path, { limitInputPixels: maxPixels, limitInputChannels: 4, sequentialRead: true, pages: 1, failOn: 'error' })
+  return loadSharp()(path, { limitInputPixels: maxPixels, limitInputChannels: 4, sequentialRead: true, pages: 1, failOn: 'error' })
 }
 
 const white = Buffer.alloc(65_536, 0xff)

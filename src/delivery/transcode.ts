@@ -1,4 +1,3 @@
-import sharp from 'sharp'
 import type { Call } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
 import { isAnimated } from '../images/animation.ts'
@@ -51,8 +50,6 @@ const maxFileBytes = 64 * 1024 * 1024
 const headBytes = 1024 * 1024
 
 export function createTranscoder({ maxConcurrent }: TranscoderOptions, deps: { scratch: ScratchFiles }): Transcoder {
-  // Files are decoded once, and the cache would know them by their names and keep them open.
-  sharp.cache(false)
   const turnstile = createTurnstile(maxConcurrent)
   const releases = new Set<Promise<void>>()
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
-import { Pool } from 'undici'
 import { Exchange } from './exchange.ts'
+import { loadPool } from './undici.ts'
 
 /** Pooled HTTP/1.1 connections to one upstream. Disposing closes them and fails what is in flight. */
 export interface UpstreamClient extends AsyncDisposable {
@@ -56,6 +56,7 @@ export interface UpstreamClientOptions {
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
   const { origin, pathname } = new URL(options.baseUrl)
   const basePath = pathname.replace(/\/+$/, '')
+  const Pool = loadPool()
   const pool = new Pool(origin, {
     connections: options.maxConnections,
     // One request per connection at a time: whatever breaks it can only be the answer to that request.

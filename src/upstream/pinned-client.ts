@@ -1,7 +1,8 @@
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectSecurely } from 'node:tls'
 import ipaddr from 'ipaddr.js'
-import { Client } from 'undici'
+import type { Client } from 'undici'
+import { loadClient } from './undici.ts'
 
 const connectTimeoutMs = 10_000
 const maxHeaderBytes = 16_384
@@ -11,6 +12,7 @@ const maxHeaderBytes = 16_384
  * resolved again. The certificate is checked against the host. Aborting the signal ends an attempt to connect.
  */
 export function createPinnedClient(url: URL, addresses: readonly string[], signal: AbortSignal): Client {
+  const Client = loadClient()
   return new Client(url.origin, {
     allowH2: false,
     connect: ({ hostname, port, protocol }, callback) => {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { renderAsync } from '@resvg/resvg-js'
-import sharp, { type Sharp } from 'sharp'
+import type { Sharp } from 'sharp'
+import { loadSharp } from '../load-sharp.ts'
 
 export type RasterFormat = 'png' | 'jpeg' | 'webp'
 
@@ -31,6 +31,8 @@ export interface FileFormat {
 /** Draws an SVG in its own size, in the thread pool. The same input gives the same pixels. */
 export async function drawSvg(svg: string, { fontFiles, transparent, signal }: DrawOptions): Promise<Pixels> {
   signal.throwIfAborted()
+  // Loaded with the first drawing.
+  const { renderAsync } = await import('@resvg/resvg-js')
   const drawn = await renderAsync(svg, { font: { loadSystemFonts: false, fontFiles: [...fontFiles] } })
   signal.throwIfAborted()
   // The renderer's own PNG encoder would run in this thread.
@@ -42,7 +44,7 @@ export async function drawSvg(svg: string, { fontFiles, transparent, signal }: D
 
 /** Makes a file of pixels, in the thread pool. The same input gives the same bytes. */
 export function encodePixels({ data, width, height }: Pixels, to: FileFormat): Promise<Uint8Array> {
-  const image = sharp(data, { raw: { width, height, channels: 4 } })
+  const image = loadSharp()(data, { raw: { width, height, channels: 4 } })
   return encode(to.transparent ? image : image.removeAlpha(), to)
 }
 

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import sharp, { type OverlayOptions, type Sharp } from 'sharp'
+import type { OverlayOptions, Sharp } from 'sharp'
 import { gatewayError } from '../../errors.ts'
 import { readWhole, type StoredImage } from '../image-body.ts'
+import { loadSharp } from '../load-sharp.ts'
 import type { Pixels } from './render.ts'
 
 /** Images to draw on. Each has been checked to be a still PNG, JPEG or WebP of a bounded number of pixels. */
@@ -80,7 +81,7 @@ async function decoded(stored: StoredImage, param: string, read: (image: Sharp) 
   const bytes = await readWhole(stored.open(), 'bytes', maxFileBytes)
   try {
     return await read(
-      sharp(bytes, { limitInputPixels: maxPixels, sequentialRead: true, pages: 1, failOn: 'error' }).timeout({ seconds: 60 })
+      loadSharp()(bytes, { limitInputPixels: maxPixels, sequentialRead: true, pages: 1, failOn: 'error' }).timeout({ seconds: 60 })
     )
   } catch (error) {
     throw gatewayError('INVALID_PARAMETER', { param, problem: 'is broken and cannot be decoded' }, { outcome: 'rejected', cause: error })
@@ -92,7 +93,7 @@ function cover(image: Sharp, width: number, height: number): Sharp {
 }
 
 function fromPixels({ data, width, height }: Pixels): Sharp {
-  return sharp(data, { raw: { width, height, channels: 4 } })
+  return loadSharp()(data, { raw: { width, height, channels: 4 } })
 }
 
 function raw(image: Sharp): Promise<Buffer> {
