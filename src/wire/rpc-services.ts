@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { create } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect'
+import { AdminService } from '../../gen/atelier/v1/admin_service_pb.ts'
 import { ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
 import {
   CreateVariationsResponseSchema,
@@ -14,6 +15,7 @@ import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import type { Call, Caller } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
+import type { AdminOperations } from '../invoke/admin-operations.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
 import type { Uploads } from '../storage/uploads.ts'
@@ -24,6 +26,7 @@ import { encodeWarnings, setCost, setServedBy } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import { requireStream } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
+import { adminService } from './rpc-admin.ts'
 import { openEdit, openVariation, uploadedBytes } from './rpc-edits.ts'
 import { streamResponses } from './stream-response.ts'
 
@@ -44,6 +47,7 @@ export const exchangeKey = createContextKey<Exchange | undefined>(undefined, { d
 
 export interface RpcServicesDeps {
   operations: Operations
+  admin: AdminOperations
   uploads: Uploads
   hostImage: FoldDeps['hostImage']
   log: Logger
@@ -139,6 +143,7 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     listModels: (request, context) => inCall(context, (call) => deps.operations.listModels(request, call)),
     getModel: (request, context) => inCall(context, (call) => deps.operations.getModel(request, call))
   })
+  router.service(AdminService, adminService(inCall, deps.admin))
 }
 
 function accept(event: Parameters<FoldDeps['accepted']>[0], { record, res }: Exchange): void {

@@ -3,6 +3,7 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import { Code, ConnectError, createConnectRouter, createContextValues } from '@connectrpc/connect'
 import type { UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
+import { AdminService } from '../../gen/atelier/v1/admin_service_pb.ts'
 import { file_atelier_v1_error } from '../../gen/atelier/v1/error_pb.ts'
 import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
@@ -91,7 +92,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     }
     const values = createContextValues()
     let exchange: Exchange | undefined
-    if (handler.service === ImageService || handler.service === ModelService) {
+    if (guardedServices.some((service) => service === handler.service)) {
       record.caller = deps.authenticator.authenticate(req.headers)
       exchange = { req, res, record, caller: record.caller, entered: false }
       values.set(exchangeKey, exchange)
@@ -118,7 +119,9 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
   }
 }
 
-const services = [ImageService, ModelService, Health, ServerReflection, ServerReflectionAlpha]
+/** The services that need an API key. */
+export const guardedServices = [AdminService, ImageService, ModelService]
+const services = [...guardedServices, Health, ServerReflection, ServerReflectionAlpha]
 const serviceNames = services.map(({ typeName }) => typeName)
 const describedFiles = [...services.map(({ file }) => file), file_atelier_v1_error, file_google_rpc_error_details]
 
