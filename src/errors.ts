@@ -160,7 +160,7 @@ export const errorTable = {
     rpc: Code.AlreadyExists,
     http: 409,
     code: 'already_exists',
-    message: "there is a {kind} '{id}' already",
+    message: "the {kind} '{id}' exists already",
     meaning: 'What an administrator wants to create exists already. The message names it.'
   },
   CONTENT_POLICY_VIOLATION: {
