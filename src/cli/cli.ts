@@ -93,7 +93,7 @@ const commands = {
 
 function explain(error: unknown): { exitCode: number; text: string } {
   if (error instanceof UsageError) {
-    const more = error.command === undefined ? '`atelier help` lists the commands.' : `\`atelier help ${error.command}\` tells more.`
+    const more = error.command === '' ? '`atelier help` lists the commands.' : `\`atelier help ${error.command}\` tells more.`
     return { exitCode: 2, text: `atelier: ${error.message}\n${more}` }
   }
   if (error instanceof ConfigError)

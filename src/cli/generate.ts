@@ -27,7 +27,7 @@ export async function generate(terminal: Terminal, given: Given): Promise<number
 
   const stopping = new AbortController()
   terminal.watch((ending) => stopping.abort(ending.kind === 'fault' ? ending.error : undefined))
-  await using files = createImageFiles(output)
+  await using files = createImageFiles(output, terminal.directory)
   using line = createProgressLine(terminal.stderr)
   const begunAtMs = Date.now()
   const made = await server.ask(receive(request, server, { files, line, signal: stopping.signal })).catch((error: unknown) => {

@@ -1,9 +1,9 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { basename, dirname, extname, join } from 'node:path'
+import { basename, dirname, extname, join, resolve } from 'node:path'
 
 /** An image on its way to its file. The file appears whole or not at all; whatever else was written is removed in the end. */
 export interface ImageFiles extends AsyncDisposable {
-  /** Where the latest preview can be looked at while the image is made. */
+  /** Where the latest preview can be looked at while the image is made; relative as the image's path is. */
   readonly previewPath: string
   writeImage(data: Uint8Array): Promise<void>
   /** Resolves to whether the preview is complete. */
@@ -12,11 +12,12 @@ export interface ImageFiles extends AsyncDisposable {
   finish(): Promise<void>
 }
 
-export function createImageFiles(path: string): ImageFiles {
+/** The path is relative to the directory. */
+export function createImageFiles(path: string, directory: string): ImageFiles {
   const ending = extname(path)
   const previewPath = join(dirname(path), `${basename(path, ending)}.preview${ending}`)
-  const image = createPartialFile(path)
-  const preview = createPartialFile(previewPath)
+  const image = createPartialFile(path, directory)
+  const preview = createPartialFile(previewPath, directory)
   return {
     previewPath,
     writeImage: image.write,
@@ -29,13 +30,14 @@ export function createImageFiles(path: string): ImageFiles {
     async [Symbol.asyncDispose]() {
       await image.drop()
       await preview.drop()
-      await rm(previewPath, { force: true })
+      await rm(resolve(directory, previewPath), { force: true })
     }
   }
 }
 
-function createPartialFile(path: string) {
-  const partialPath = `${path}.${process.pid}.part`
+function createPartialFile(path: string, directory: string) {
+  const wholePath = resolve(directory, path)
+  const partialPath = `${wholePath}.${process.pid}.part`
   let handle: FileHandle | undefined
   const close = async () => {
     const open = handle
@@ -54,7 +56,7 @@ function createPartialFile(path: string) {
       }
     },
     async putInPlace(): Promise<void> {
-      if (await close()) await rename(partialPath, path)
+      if (await close()) await rename(partialPath, wholePath)
     },
     async drop(): Promise<void> {
       if (await close()) await rm(partialPath, { force: true })

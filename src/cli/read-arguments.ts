@@ -68,17 +68,17 @@ export function readArguments<Name extends string>(
     const known: readonly OptionName[] = takes.options
     const own = known.find((candidate) => candidate === name)
     if (own === undefined)
-      throw new UsageError(`${command} has no option ${rawName}${suggest(name, ['help', 'version', ...known], '--')}`, command)
+      throw new UsageError(`${command} has no option ${rawName}${suggest(name, ['help', 'version', ...known], '--')}`, topic)
     if (isFlag(own)) {
-      if (value !== undefined) throw new UsageError(`${rawName} takes no value`, command)
+      if (value !== undefined) throw new UsageError(`${rawName} takes no value`, topic)
       flags.add(own)
       continue
     }
     // The parser takes whatever comes next.
     if (value === undefined || value === '' || (!option.inlineValue && value.startsWith('-'))) {
-      throw new UsageError(`${rawName} needs a value`, command)
+      throw new UsageError(`${rawName} needs a value`, topic)
     }
-    if (values[own] !== undefined) throw new UsageError(`${rawName} is given twice`, command)
+    if (values[own] !== undefined) throw new UsageError(`${rawName} is given twice`, topic)
     values[own] = value
   }
   if (wish === 'run') checkCount(command, takes.arguments, rest)
