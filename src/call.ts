@@ -1,8 +1,9 @@
 import type { Logger } from './log.ts'
 
 /**
- * What an API key allows. `generate`: generations, estimates and the list of models; `edit`: edits, variations and uploads; `read_tasks`: the
- * organization's tasks and their results; `admin`: operation, which is organizations, keys and metrics. No scope contains another.
+ * What an API key allows. `generate`: generations, estimates and the list of models; `edit`: edits, variations and uploads;
+ * `read_tasks`: the organization's tasks and their results; `admin`: operation, which is organizations, keys and metrics. No scope
+ * contains another.
  */
 export type Scope = 'generate' | 'edit' | 'read_tasks' | 'admin'
 

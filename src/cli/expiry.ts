@@ -1,8 +1,8 @@
 import { UsageError } from './usage-error.ts'
 
 /**
- * Reads when something is to expire: a time from now (`30m`, `12h`, `90d`, `2w`), or the beginning of a day in UTC (`2027-01-31`). Resolves to
- * Unix seconds, undefined for `never`. Throws UsageError.
+ * Reads when something is to expire, in Unix seconds: a time from now (`30m`, `12h`, `90d`, `2w`), or the beginning of a day in UTC
+ * (`2027-01-31`); undefined for `never`. Throws UsageError.
  */
 export function readExpiry(text: string, nowMs: number): number | undefined {
   if (text === 'never') return undefined

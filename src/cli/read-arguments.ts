@@ -46,8 +46,8 @@ type ValueName = (typeof valueNames)[number]
 export type OptionName = FlagName | ValueName
 
 /**
- * Finds the command that the words name, `serve` where there is none, and its options, which may stand anywhere. A command of two words, such
- * as `keys list`, stands in the table under both. Throws UsageError.
+ * Finds the command that the words name, `serve` where there is none, and its options, which may stand anywhere. A command of two
+ * words, such as `keys list`, stands in the table under both. Throws UsageError.
  */
 export function readArguments<Name extends string>(
   args: readonly string[],

@@ -59,7 +59,7 @@ export interface AdminServices {
   apiKeys: ApiKeys
 }
 
-/** What happens to every request of an administrator: the key's scope, the schema's rules, and a line in the log that tells who did what. */
+/** What happens to every request of an administrator: the key's scope, the schema's rules, and a log line that tells who did what. */
 export function createAdminOperations({ organizations, apiKeys }: AdminServices): AdminOperations {
   const validate = createValidate([
     CreateOrganizationRequestSchema,
