@@ -1,13 +1,21 @@
 import type { Logger } from './log.ts'
 
-/** What an API key allows. `generate` is every route of the image and model services; `admin` is operation: metrics. */
-export type Scope = 'generate' | 'admin'
+/**
+ * What an API key allows. `generate`: generations, estimates and the list of models; `edit`: edits, variations and uploads;
+ * `read_tasks`: the organization's tasks and their results; `admin`: operation, which is organizations, keys and metrics. No scope
+ * contains another.
+ */
+export type Scope = 'generate' | 'edit' | 'read_tasks' | 'admin'
 
 /** The authenticated party. */
 export interface Caller {
   organizationId: string
   apiKeyId: string
   scopes: readonly Scope[]
+  /** The models that it may use, by names in which "*" stands for any characters. Unset: every model. */
+  allowedModels?: readonly string[]
+  /** The providers that it may use, likewise. Unset: every provider. */
+  allowedProviders?: readonly string[]
 }
 
 /** What travels with a request through every layer. */

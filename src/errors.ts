@@ -104,7 +104,7 @@ export const errorTable = {
     type: 'authentication_error',
     code: 'invalid_api_key',
     message: 'missing or invalid API key: send it as `Authorization: Bearer <key>`',
-    meaning: 'The API key is missing, unknown, expired or revoked.'
+    meaning: 'The API key is missing, unknown, expired or revoked, or its organization is disabled.'
   },
   PERMISSION_DENIED: {
     ...invalid,
@@ -146,6 +146,22 @@ export const errorTable = {
     code: 'image_not_found',
     message: 'there is no such image, or its link has expired',
     meaning: 'There is no such image, or its link has expired or was altered.'
+  },
+  NOT_FOUND: {
+    ...invalid,
+    rpc: Code.NotFound,
+    http: 404,
+    code: 'not_found',
+    message: "there is no {kind} '{id}'",
+    meaning: 'What an administrator asked for does not exist. The message names it.'
+  },
+  ALREADY_EXISTS: {
+    ...invalid,
+    rpc: Code.AlreadyExists,
+    http: 409,
+    code: 'already_exists',
+    message: "the {kind} '{id}' exists already",
+    meaning: 'What an administrator wants to create exists already. The message names it.'
   },
   CONTENT_POLICY_VIOLATION: {
     ...invalid,
@@ -194,6 +210,16 @@ export const errorTable = {
     message: 'the files of this organization’s requests in flight would take up more than {limitBytes} bytes',
     meaning:
       'The files that the organization has sent for edits in flight take up too much space together. Wait for `retry-after`, then send it again.'
+  },
+  DATABASE_UNAVAILABLE: {
+    rpc: Code.Unavailable,
+    http: 503,
+    type: 'service_unavailable_error',
+    code: 'database_unavailable',
+    retryable: true,
+    billed: 'no',
+    message: 'the database cannot be reached, and nothing that costs money is begun without it',
+    meaning: 'The server cannot reach its database. Nothing was sent. Wait for `retry-after`, then send it again.'
   },
   PROVIDER_REJECTED: {
     ...invalid,

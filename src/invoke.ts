@@ -16,7 +16,7 @@ import {
 import { requireScope } from './admission/authenticate.ts'
 import { normalizeGenerateImages } from './admission/normalize.ts'
 import { createValidate } from './admission/validate.ts'
-import type { Call } from './call.ts'
+import type { Call, Scope } from './call.ts'
 import { gatewayError } from './errors.ts'
 import type { GenerationEvent } from './events.ts'
 import { type VariationOrder, withVariationPrompt } from './services/create-variations.ts'
@@ -42,9 +42,9 @@ export interface Services {
   editImages(order: EditOrder, call: Call): AsyncIterable<GenerationEvent>
   createVariations(order: VariationOrder, call: Call): AsyncIterable<GenerationEvent>
   uploadImage(source: AsyncIterable<Uint8Array>, call: Call): Promise<UploadImageResponse>
-  estimateCost(request: GenerateImagesRequest): EstimateCostResponse
-  listModels(): ListModelsResponse
-  getModel(request: GetModelRequest): GetModelResponse
+  estimateCost(request: GenerateImagesRequest, call: Call): EstimateCostResponse
+  listModels(call: Call): ListModelsResponse
+  getModel(request: GetModelRequest, call: Call): GetModelResponse
 }
 
 /** What happens to every request before its service sees it: the key's scope, the schema's rules, one spelling, and a free place. */
@@ -63,8 +63,8 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
     }
   }
 
-  const admit = <Desc extends DescMessage>(type: Desc, request: MessageShape<Desc>, call: Call) => {
-    requireScope(call.caller, 'generate')
+  const admit = <Desc extends DescMessage>(type: Desc, request: MessageShape<Desc>, call: Call, scope: Scope = 'generate') => {
+    requireScope(call.caller, scope)
     validate(type, request)
   }
 
@@ -78,7 +78,7 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
       disposingUploads(
         [...order.images, order.mask],
         inOnePlace(() => {
-          admit(GenerateImagesRequestSchema, order.parameters, call)
+          admit(GenerateImagesRequestSchema, order.parameters, call, 'edit')
           return services.editImages({ ...order, parameters: normalizeGenerateImages(order.parameters) }, call)
         })
       ),
@@ -87,12 +87,12 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
         [order.image],
         inOnePlace(() => {
           const parameters = withVariationPrompt(order.parameters)
-          admit(GenerateImagesRequestSchema, parameters, call)
+          admit(GenerateImagesRequestSchema, parameters, call, 'edit')
           return services.createVariations({ ...order, parameters: normalizeGenerateImages(parameters) }, call)
         })
       ),
     uploadImage: async (source, call) => {
-      requireScope(call.caller, 'generate')
+      requireScope(call.caller, 'edit')
       return services.uploadImage(source, call)
     },
     estimateCost: async ({ request }, call) => {
@@ -100,15 +100,15 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
       if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
       // Not as a part of the outer message, so that errors name parameters as they do for the request itself.
       validate(GenerateImagesRequestSchema, request)
-      return services.estimateCost(normalizeGenerateImages(request))
+      return services.estimateCost(normalizeGenerateImages(request), call)
     },
     listModels: async (_, call) => {
       requireScope(call.caller, 'generate')
-      return services.listModels()
+      return services.listModels(call)
     },
     getModel: async (request, call) => {
       admit(GetModelRequestSchema, request, call)
-      return services.getModel(request)
+      return services.getModel(request, call)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { askSecret } from './cli/ask-secret.ts'
 import { runCli } from './cli/cli.ts'
 import type { Ending } from './cli/terminal.ts'
 
@@ -15,6 +16,7 @@ process.exit(
     directory: process.cwd(),
     stdout: process.stdout,
     stderr: process.stderr,
+    ...(process.stdin.isTTY && { askSecret: (question) => askSecret(question, process.stdin, process.stderr) }),
     watch
   })
 )

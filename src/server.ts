@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import type { Catalog } from '../gen/atelier/v1/catalog_pb.ts'
 import { type ApiKeyStore, type ConfiguredApiKey, createApiKeyStore } from './admission/api-key-store.ts'
 import { createAuthenticator } from './admission/authenticate.ts'
-import { operatorKeys } from './admission/operator-keys.ts'
+import { callerScopes, operatorKeys } from './admission/operator-keys.ts'
 import type { ProviderSettings, Settings } from './config.ts'
 import { createDelivery } from './delivery/deliver.ts'
 import { host } from './delivery/host.ts'
 import { createTranscoder } from './delivery/transcode.ts'
+import { createAdminOperations } from './invoke/admin-operations.ts'
 import { createOperations } from './invoke.ts'
 import { createPrices } from './ledger/prices.ts'
 import type { Logger } from './log.ts'
@@ -18,11 +19,13 @@ import type { ConfiguredProvider } from './routing/attempt.ts'
 import { loadCatalog } from './routing/catalog.ts'
 import { createModels } from './routing/models.ts'
 import { adapters } from './server/adapters.ts'
+import { createApiKeys } from './services/api-keys.ts'
 import { createCreateVariations } from './services/create-variations.ts'
 import { createEditImages } from './services/edit-images.ts'
 import { createEstimateCost } from './services/estimate-cost.ts'
 import { createGenerateImages } from './services/generate-images.ts'
 import { createGetModel, createListModels } from './services/models.ts'
+import { createOrganizations } from './services/organizations.ts'
 import { createUploadImage } from './services/upload-image.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { openDatabase } from './storage/database.ts'
@@ -102,6 +105,11 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
     getModel: createGetModel({ models })
   })
 
+  const admin = createAdminOperations({
+    organizations: createOrganizations({ database, keys }),
+    apiKeys: createApiKeys({ database, keys })
+  })
+
   let draining = false
   const unready = () => (draining ? 'shutting down' : undefined)
   const metrics = createMetrics()
@@ -117,6 +125,7 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
   const rest = createRestHandler(createRestRoutes(settings, restDeps), restDeps)
   const rpc = createRpcHandler({
     ...wire,
+    admin,
     uploads,
     hostImage: (image, provider, call) =>
       host(image, { provider, linkLifetimeSeconds: settings.linkLifetimeSeconds }, call, { blobs, links })
@@ -154,7 +163,7 @@ function urlOf(address: { host: string; port: number }, settings: Settings): str
 
 function configuredKeys(settings: Settings): ConfiguredApiKey[] {
   return [
-    ...(settings.apiKey === undefined ? [] : [{ key: settings.apiKey, scopes: ['generate'] as const }]),
+    ...(settings.apiKey === undefined ? [] : [{ key: settings.apiKey, scopes: callerScopes }]),
     ...(settings.adminKey === undefined ? [] : [{ key: settings.adminKey, scopes: ['admin'] as const }])
   ]
 }

@@ -1,12 +1,20 @@
-import type { Caller, Scope } from '../call.ts'
+import type { Scope } from '../call.ts'
 import type { Database, Statement } from '../storage/database.ts'
 import { type ApiKeyRow, defaultOrganizationId } from '../storage/schema.ts'
-import { createApiKey, hashApiKey, hintOf, randomApiKeyId } from './api-key.ts'
+import { createApiKey, hashApiKey, hintOf, isMistyped, randomApiKeyId } from './api-key.ts'
+import { countChange, createKnownApiKeys, type KnownApiKey, type KnownApiKeysOptions } from './known-api-keys.ts'
+import { createLastUses } from './last-uses.ts'
 
 /** The valid API keys, in memory: looking one up asks nobody. Changes made by other processes arrive within about a second. */
 export interface ApiKeyStore extends AsyncDisposable {
-  /** By SHA-256 of the key; undefined where it is unknown or revoked. It may have expired since. */
+  /** By SHA-256 of the key; undefined where it is unknown or revoked, or its organization disabled. It may have expired since. */
   find(hash: Uint8Array): KnownApiKey | undefined
+  /** Whether the database has confirmed the keys within the last minute. */
+  isCurrent(): boolean
+  /** Notes that a key is used now. */
+  recordUse(apiKeyId: string): void
+  /** Unix milliseconds of the last use in this process that is not in the database yet; undefined where there is none. */
+  unwrittenUse(apiKeyId: string): number | undefined
   /** Whether there is no valid key, or none with the scope. */
   isEmpty(scope?: Scope): boolean
   /** Makes a key and returns it, for the only time. It works when the promise resolves. */
@@ -15,16 +23,11 @@ export interface ApiKeyStore extends AsyncDisposable {
   replace(options: NewApiKey): Promise<{ id: string; key: string }>
   /**
    * Makes the keys from the configuration valid, and revokes those that an earlier configuration held and this one doesn't. Throws an
-   * Error where one is not 16 to 512 visible ASCII characters.
+   * Error where one is not 16 to 512 visible ASCII characters, or is one of this program's with a mistake in it.
    */
   syncConfigured(keys: readonly ConfiguredApiKey[]): Promise<void>
-}
-
-export interface KnownApiKey {
-  hash: Uint8Array
-  caller: Caller
-  /** Unix milliseconds; Infinity where it never expires. */
-  expiresAtMs: number
+  /** Commits changes of keys and organizations, and rejects as the database does. They hold here when the promise resolves. */
+  change(statements: readonly Statement[]): Promise<void>
 }
 
 export interface NewApiKey {
@@ -35,6 +38,10 @@ export interface NewApiKey {
   organizationId?: string
   /** Unix milliseconds. Unset: never. */
   expiresAtMs?: number
+  /** Names without blanks, in which "*" stands for any characters. Unset or empty: every model. */
+  allowedModels?: readonly string[]
+  /** Likewise. Unset or empty: every provider. */
+  allowedProviders?: readonly string[]
 }
 
 export interface ConfiguredApiKey {
@@ -43,29 +50,31 @@ export interface ConfiguredApiKey {
 }
 
 /** Loads the keys. Throws where the database does; later, it keeps those that it has and tries again. */
-export async function createApiKeyStore(deps: { database: Database }): Promise<ApiKeyStore> {
+export async function createApiKeyStore(deps: { database: Database }, options: KnownApiKeysOptions = {}): Promise<ApiKeyStore> {
   const { database } = deps
   const { query } = database
-  const stopListening = database.onForeignChange(() => void reload())
-  let known = await load(database)
-  let loading = Promise.resolve()
-  let retry: NodeJS.Timeout | undefined
-  let disposed = false
+  await using parts = new AsyncDisposableStack()
+  const known = parts.use(await createKnownApiKeys(options, { database }))
+  const lastUses = parts.use(createLastUses({ database }))
+  const owned = parts.move()
 
   return {
-    find: (hash) => known.get(Buffer.from(hash).toString('hex')),
+    find: (hash) => known.all().get(Buffer.from(hash).toString('hex')),
+    isCurrent: known.areCurrent,
+    recordUse: lastUses.record,
+    unwrittenUse: lastUses.unwritten,
     isEmpty(scope) {
       const nowMs = Date.now()
-      return !known.values().some((key) => key.expiresAtMs > nowMs && (scope === undefined || key.caller.scopes.includes(scope)))
+      const keys = known.all().values()
+      return !keys.some((key) => key.expiresAtMs > nowMs && (scope === undefined || key.caller.scopes.includes(scope)))
     },
     async create(options) {
-      const { id, key, insert } = prepareInsert(options)
-      await database.commit([insert])
-      await reload()
+      const { id, key, insert } = prepareInsert(options, database)
+      await change([insert])
       return { id, key }
     },
     async replace(options) {
-      const { id, key, insert } = prepareInsert(options)
+      const { id, key, insert } = prepareInsert(options, database)
       const revoke = query
         .updateTable('api_keys')
         .set({ revoked_at_ms: Date.now() })
@@ -73,54 +82,21 @@ export async function createApiKeyStore(deps: { database: Database }): Promise<A
         .where('name', '=', options.name)
         .where('source', '=', 'created')
         .where('revoked_at_ms', 'is', null)
-      await database.commit([{ query: revoke }, insert])
-      await reload()
+      await change([{ query: revoke }, insert])
       return { id, key }
     },
     async syncConfigured(keys) {
       const scopesByHash = mergeConfigured(keys)
-      await database.commit([
-        revokeConfiguredExcept([...scopesByHash.keys()]),
-        ...[...scopesByHash].map(([hash, key]) => upsertConfigured(hash, key))
-      ])
-      await reload()
+      const upserts = [...scopesByHash].map(([hash, key]) => upsertConfigured(hash, key))
+      await change([revokeConfiguredExcept([...scopesByHash.keys()]), ...upserts])
     },
-    async [Symbol.asyncDispose]() {
-      disposed = true
-      stopListening()
-      clearTimeout(retry)
-      await loading
-    }
+    change,
+    [Symbol.asyncDispose]: () => owned.disposeAsync()
   }
 
-  /** One after the other, so that an older view never replaces a newer one. */
-  function reload(): Promise<void> {
-    loading = loading.then(async () => {
-      clearTimeout(retry)
-      try {
-        known = await load(database)
-      } catch {
-        if (!disposed) retry = setTimeout(reload, retryMs).unref()
-      }
-    })
-    return loading
-  }
-
-  function prepareInsert(options: NewApiKey): { id: string; key: string; insert: Statement } {
-    const { id, key, hash, hint } = createApiKey()
-    const row: ApiKeyRow = {
-      id,
-      organization_id: options.organizationId ?? defaultOrganizationId,
-      name: options.name,
-      hash: Buffer.from(hash).toString('hex'),
-      hint,
-      scopes: options.scopes.join(' '),
-      source: 'created',
-      created_at_ms: Date.now(),
-      expires_at_ms: options.expiresAtMs ?? null,
-      revoked_at_ms: null
-    }
-    return { id, key, insert: { query: query.insertInto('api_keys').values(row), expectRows: 1 } }
+  async function change(statements: readonly Statement[]): Promise<void> {
+    await database.commit([...statements, countChange(database)])
+    await known.refresh()
   }
 
   function revokeConfiguredExcept(hashes: readonly string[]): Statement {
@@ -134,7 +110,14 @@ export async function createApiKeyStore(deps: { database: Database }): Promise<A
 
   /** A key that the operator writes into the configuration is valid, whatever it was before. */
   function upsertConfigured(hash: string, { hint, scopes }: { hint: string; scopes: ReadonlySet<Scope> }): Statement {
-    const values = { source: 'config' as const, scopes: [...scopes].join(' '), expires_at_ms: null, revoked_at_ms: null }
+    const values = {
+      source: 'config' as const,
+      scopes: [...scopes].join(' '),
+      expires_at_ms: null,
+      revoked_at_ms: null,
+      allowed_models: '',
+      allowed_providers: ''
+    }
     const insert = query.insertInto('api_keys').values({
       ...values,
       id: randomApiKeyId(),
@@ -148,26 +131,32 @@ export async function createApiKeyStore(deps: { database: Database }): Promise<A
   }
 }
 
-const retryMs = 1_000
-
-async function load(database: Database): Promise<Map<string, KnownApiKey>> {
-  const rows = await database.query.selectFrom('api_keys').selectAll().where('revoked_at_ms', 'is', null).execute()
-  return new Map(rows.map((row) => [row.hash, toKnownApiKey(row)]))
-}
-
-function toKnownApiKey(row: ApiKeyRow): KnownApiKey {
-  const scopes = row.scopes.split(' ') as Scope[]
-  return {
-    hash: Buffer.from(row.hash, 'hex'),
-    caller: { organizationId: row.organization_id, apiKeyId: row.id, scopes },
-    expiresAtMs: row.expires_at_ms ?? Number.POSITIVE_INFINITY
+/** Makes a key, and the statement that stores what is kept of it. */
+export function prepareInsert(options: NewApiKey, { query }: Pick<Database, 'query'>): { id: string; key: string; insert: Statement } {
+  const { id, key, hash, hint } = createApiKey()
+  const row: ApiKeyRow = {
+    id,
+    organization_id: options.organizationId ?? defaultOrganizationId,
+    name: options.name,
+    hash: Buffer.from(hash).toString('hex'),
+    hint,
+    scopes: options.scopes.join(' '),
+    source: 'created',
+    created_at_ms: Date.now(),
+    expires_at_ms: options.expiresAtMs ?? null,
+    revoked_at_ms: null,
+    allowed_models: (options.allowedModels ?? []).join(' '),
+    allowed_providers: (options.allowedProviders ?? []).join(' '),
+    last_used_at_ms: null
   }
+  return { id, key, insert: { query: query.insertInto('api_keys').values(row), expectRows: 1 } }
 }
 
 function mergeConfigured(keys: readonly ConfiguredApiKey[]): Map<string, { hint: string; scopes: Set<Scope> }> {
   const merged = new Map<string, { hint: string; scopes: Set<Scope> }>()
   for (const { key, scopes } of keys) {
     if (!/^[!-~]{16,512}$/.test(key)) throw new Error('an API key in the configuration must be 16 to 512 visible ASCII characters')
+    if (isMistyped(key)) throw new Error('an API key in the configuration, which begins with sk-atelier-, was copied with a mistake')
     const hash = Buffer.from(hashApiKey(key)).toString('hex')
     const all = new Set([...(merged.get(hash)?.scopes ?? []), ...scopes])
     merged.set(hash, { hint: hintOf(key), scopes: all })

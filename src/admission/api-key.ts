@@ -30,6 +30,11 @@ export function looksLikeApiKey(text: string): boolean {
   return parseApiKey(text) !== undefined
 }
 
+/** Whether the text has the form of a key that this program makes, and is none: a character of it is wrong. */
+export function isMistyped(text: string): boolean {
+  return keyPattern.test(text) && !looksLikeApiKey(text)
+}
+
 /** SHA-256 of a key. A key holds far more randomness than can be tried, so a slow hash would only slow the server down. */
 export function hashApiKey(key: string): Uint8Array {
   return hash('sha256', key, 'buffer')

@@ -1,13 +1,14 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Caller, Scope } from '../call.ts'
 import { gatewayError } from '../errors.ts'
-import { hashApiKey } from './api-key.ts'
+import { hashApiKey, isMistyped } from './api-key.ts'
 import type { ApiKeyStore } from './api-key-store.ts'
 
 export interface Authenticator {
   /**
    * Who calls. Takes the key from `authorization: Bearer` or `x-portkey-api-key`, whichever holds a valid one, the first where both do:
-   * Portkey's clients send a provider's key in the other. Throws `INVALID_API_KEY`, the same for every kind of wrong key.
+   * Portkey's clients send a provider's key in the other. Throws `INVALID_API_KEY`, the same for every kind of wrong key, and
+   * `DATABASE_UNAVAILABLE` where nobody can tell any more which keys are revoked.
    */
   authenticate(headers: AuthenticationHeaders): Caller
 }
@@ -18,17 +19,19 @@ export interface AuthenticationHeaders {
   'x-portkey-api-key'?: string | string[] | undefined
 }
 
-export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find'> }): Authenticator {
+export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find' | 'isCurrent' | 'recordUse'> }): Authenticator {
   return {
     authenticate(headers) {
+      if (!deps.keys.isCurrent()) throw gatewayError('DATABASE_UNAVAILABLE', {}, { retryAfterMs: 1_000, outcome: 'not_sent' })
       const caller = callerOf(bearerToken(headers.authorization)) ?? callerOf(headers['x-portkey-api-key'])
       if (caller === undefined) throw gatewayError('INVALID_API_KEY', {})
+      deps.keys.recordUse(caller.apiKeyId)
       return caller
     }
   }
 
   function callerOf(key: string | string[] | undefined): Caller | undefined {
-    if (typeof key !== 'string' || key.length > maxKeyLength || !/^[!-~]+$/.test(key)) return undefined
+    if (typeof key !== 'string' || key.length > maxKeyLength || !/^[!-~]+$/.test(key) || isMistyped(key)) return undefined
     const hash = hashApiKey(key)
     const known = deps.keys.find(hash)
     const isSame = timingSafeEqual(hash, known?.hash ?? noHash)
@@ -41,7 +44,12 @@ export function requireScope(caller: Caller, scope: Scope): void {
   if (!caller.scopes.includes(scope)) throw gatewayError('PERMISSION_DENIED', { action: actions[scope] })
 }
 
-const actions: Record<Scope, string> = { generate: 'use models', admin: 'operate the server' }
+const actions: Record<Scope, string> = {
+  generate: 'use models',
+  edit: 'edit images',
+  read_tasks: 'read tasks',
+  admin: 'operate the server'
+}
 
 const maxKeyLength = 512
 const maxHeaderLength = maxKeyLength + 16

@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util'
 import { ConfigError } from '../config/config-error.ts'
-import { nearest } from '../config/nearest.ts'
+import { type CommandArguments, type Given, readArguments } from './read-arguments.ts'
 import type { Terminal } from './terminal.ts'
+import { UsageError } from './usage-error.ts'
 
 /**
  * Runs the command that the arguments name, `serve` where they name none, and resolves to the exit code: 0, 1 for a failure, 2 for
@@ -9,7 +9,11 @@ import type { Terminal } from './terminal.ts'
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    return await run(readArguments(args), terminal)
+    const { command, topic, wish, given } = readArguments(args, commands)
+    if (wish === 'version') return await commands.version.run(terminal)
+    if (wish === 'help') return await (await import('./help.ts')).printHelp(terminal, topic)
+    const chosen: Command = commands[command]
+    return await chosen.run(terminal, given)
   } catch (error) {
     const { exitCode, text } = explain(error)
     terminal.stderr.write(`${text}\n`)
@@ -17,69 +21,81 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-type Command = 'serve' | 'check-config' | 'new-key' | 'help' | 'version'
-
-interface Invocation {
-  command: Command
-  admin: boolean
+interface Command extends CommandArguments {
+  run(terminal: Terminal, given: Given): Promise<number>
 }
 
-/** Options beyond --help and --version, which go with every command. */
-const optionsOf: Record<Command, readonly string[]> = { serve: [], 'check-config': [], 'new-key': ['admin'], help: [], version: [] }
+const none = { arguments: [], options: [] } as const
+const keyOptions = ['name', 'expires', 'scopes', 'models', 'providers', 'url', 'json'] as const
 
-async function run({ command, admin }: Invocation, terminal: Terminal): Promise<number> {
-  // Each command loads only what it needs: help must not wait for a database driver.
-  switch (command) {
-    case 'serve':
-      return (await import('./serve.ts')).serve(terminal)
-    case 'check-config':
-      return (await import('./check-config.ts')).checkConfig(terminal)
-    case 'new-key':
-      return (await import('./new-key.ts')).newKey(terminal, { admin })
-    case 'help':
-      return (await import('./help.ts')).printHelp(terminal)
-    case 'version':
-      return (await import('./help.ts')).printVersion(terminal)
-  }
-}
-
-function readArguments(args: readonly string[]): Invocation {
-  const { tokens } = parseArgs({
-    args: [...args],
-    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' }, admin: { type: 'boolean' } },
-    strict: false,
-    tokens: true
-  })
-  const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []))
-  const options = tokens.filter((token) => token.kind === 'option')
-  const command = readCommand(words)
-  for (const option of options) {
-    const known = ['help', 'version', ...optionsOf[command]]
-    if (!known.includes(option.name)) throw new UsageError(`${command} has no option ${option.rawName}${suggest(option.name, known, '--')}`)
-    if (option.value !== undefined) throw new UsageError(`${option.rawName} takes no value`)
-  }
-  const names = options.map((option) => option.name)
-  return { command: names.includes('help') ? 'help' : names.includes('version') ? 'version' : command, admin: names.includes('admin') }
-}
-
-function readCommand(words: readonly string[]): Command {
-  const [word = 'serve', excess] = words
-  const commands = Object.keys(optionsOf) as Command[]
-  const command = commands.find((candidate) => candidate === word)
-  if (command === undefined) throw new UsageError(`there is no command ${word}${suggest(word, commands, '')}`)
-  if (excess !== undefined && command !== 'help') throw new UsageError(`${command} takes no argument, and there is ${excess}`)
-  return command
-}
-
-function suggest(word: string, known: readonly string[], prefix: string): string {
-  const guess = nearest(word, known)
-  return guess === undefined ? '' : `; did you mean ${prefix}${guess}?`
-}
-
-class UsageError extends Error {}
+/** Each command loads only what it needs: help must not wait for a database driver. */
+const commands = {
+  serve: { ...none, run: async (terminal) => (await import('./serve.ts')).serve(terminal) },
+  'check-config': { ...none, run: async (terminal) => (await import('./check-config.ts')).checkConfig(terminal) },
+  'new-key': {
+    arguments: [],
+    options: ['admin'],
+    run: async (terminal, { flags }) => (await import('./new-key.ts')).newKey(terminal, { admin: flags.has('admin') })
+  },
+  'orgs create': {
+    arguments: ['<id>'],
+    options: ['name', 'url', 'json'],
+    run: async (terminal, given) => (await import('./orgs.ts')).createOrganization(terminal, given)
+  },
+  'orgs list': {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./orgs.ts')).listOrganizations(terminal, given)
+  },
+  'orgs disable': {
+    arguments: ['<id>'],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./orgs.ts')).switchOrganization(terminal, given, { disabled: true })
+  },
+  'orgs enable': {
+    arguments: ['<id>'],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./orgs.ts')).switchOrganization(terminal, given, { disabled: false })
+  },
+  'keys create': {
+    arguments: [],
+    options: ['org', ...keyOptions],
+    run: async (terminal, given) => (await import('./keys.ts')).createKey(terminal, given)
+  },
+  'keys list': {
+    arguments: [],
+    options: ['org', 'all', 'url', 'json'],
+    run: async (terminal, given) => (await import('./keys.ts')).listKeys(terminal, given)
+  },
+  'keys update': {
+    arguments: ['<id>'],
+    options: keyOptions,
+    run: async (terminal, given) => (await import('./keys.ts')).updateKey(terminal, given)
+  },
+  'keys revoke': {
+    arguments: ['<id>'],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./keys.ts')).revokeKey(terminal, given)
+  },
+  models: {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./models.ts')).listModels(terminal, given)
+  },
+  generate: {
+    arguments: ['<prompt>'],
+    options: ['output', 'model', 'size', 'quality', 'previews', 'url', 'json'],
+    run: async (terminal, given) => (await import('./generate.ts')).generate(terminal, given)
+  },
+  help: { ...none, run: async (terminal, given) => (await import('./help.ts')).printHelp(terminal, given.arguments.join(' ')) },
+  version: { ...none, run: async (terminal) => (await import('./help.ts')).printVersion(terminal) }
+} as const satisfies Record<string, Command>
 
 function explain(error: unknown): { exitCode: number; text: string } {
-  if (error instanceof UsageError) return { exitCode: 2, text: `atelier: ${error.message}\n\`atelier help\` lists the commands.` }
+  if (error instanceof UsageError) {
+    const more = error.command === '' ? '`atelier help` lists the commands.' : `\`atelier help ${error.command}\` tells more.`
+    return { exitCode: 2, text: `atelier: ${error.message}\n${more}` }
+  }
   if (error instanceof ConfigError)
     return { exitCode: 1, text: `atelier: the configuration has ${count(error.problems)}\n${error.problems.join('\n')}` }
   if (error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND') {

@@ -1,7 +1,21 @@
 import { readFile } from 'node:fs/promises'
+import { nearest } from '../config/nearest.ts'
+import { commandHelp } from './command-help.ts'
 import type { Terminal } from './terminal.ts'
+import { UsageError } from './usage-error.ts'
 
-export async function printHelp(terminal: Terminal): Promise<number> {
+/** Tells about a command or a group of commands, with an empty topic about all of them. Throws UsageError for a topic that there is not. */
+export async function printHelp(terminal: Terminal, topic = ''): Promise<number> {
+  const [group = ''] = topic.split(' ', 1)
+  const text = commandHelp[topic] ?? commandHelp[group]
+  if (text !== undefined) {
+    terminal.stdout.write(text)
+    return 0
+  }
+  if (topic !== '') {
+    const guess = nearest(topic, Object.keys(commandHelp))
+    throw new UsageError(`there is no command ${topic}${guess === undefined ? '' : `; did you mean ${guess}?`}`)
+  }
   terminal.stdout.write(`${await versionLine()}: one typed image service in front of every image model\n\n${help}`)
   return 0
 }
@@ -22,9 +36,15 @@ Commands
   serve              start the server (also without a command)
   check-config       check the configuration and print what is in effect, with secrets masked
   new-key [--admin]  make an API key in place of the lost one, also while the server runs;
-                     with --admin the key for GET /metrics
-  help               print this text (--help, -h)
+                     with --admin the key for operating the server
+  help [command]     print this text, or what there is to know about a command (--help, -h)
   version            print the version (--version, -v)
+
+Commands that talk to a running server
+  orgs               create, list, disable and enable organizations
+  keys               create, list, update and revoke API keys
+  models             list the models and what each can do
+  generate           make an image: atelier generate "a cat" -o cat.png
 
 Environment
   ATELIER_CONFIG         configuration file; ./atelier.yaml if there is one
@@ -33,7 +53,8 @@ Environment
   ATELIER_PUBLIC_URL     where callers reach the server; links to images begin with it
   ATELIER_DATA_DIR       directory for database, images and keys; ./data
   ATELIER_API_KEY        API key for callers; the first start makes one
-  ATELIER_ADMIN_KEY      key for GET /metrics
+  ATELIER_ADMIN_KEY      key for operating the server: orgs, keys, GET /metrics
+  ATELIER_URL            where orgs, keys, models and generate find the server; http://127.0.0.1:8080
   ATELIER_MASTER_KEY     32 bytes in base64 from which other keys are derived; a file in the data directory
   ATELIER_LOG_LEVEL      trace, debug, info, warn, error, fatal or silent; info
   OPENAI_API_KEY         key for the provider openai; the provider exists once this or
@@ -53,4 +74,7 @@ Examples
   PORT=3000 ATELIER_API_KEY="$KEY" OPENAI_API_KEY=sk-... atelier serve
   ATELIER_CONFIG=/etc/atelier.yaml atelier check-config
   ATELIER_DATA_DIR=/var/lib/atelier atelier new-key
+  atelier keys create --name ci --expires 90d
+
+It ends with 0 when all went well, with 1 after a failure, with 2 when the arguments make no sense.
 `

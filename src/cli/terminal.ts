@@ -5,6 +5,8 @@ export interface Terminal {
   directory: string
   stdout: Output
   stderr: Output
+  /** Asks the user, without showing what is typed; undefined where nothing was. Unset: nobody can be asked. */
+  askSecret?(question: string): Promise<string | undefined>
   /** From now on the process no longer ends by itself on SIGTERM, SIGINT and errors that nobody caught: they are told instead. */
   watch(onEnding: (ending: Ending) => void): void
 }

@@ -24,7 +24,7 @@ export function readEnvironment(draft: Draft, environment: Readonly<Record<strin
 
 /** Warnings about variables that look like a misspelling of ours. */
 export function unknownVariables(environment: Readonly<Record<string, string | undefined>>): string[] {
-  const known = ['ATELIER_CONFIG', ...variables.map(([, variable]) => variable)]
+  const known = ['ATELIER_CONFIG', 'ATELIER_URL', ...variables.map(([, variable]) => variable)]
   return Object.keys(environment).flatMap((name) => {
     if (!name.startsWith('ATELIER_') || known.includes(name)) return []
     // Compared without the prefix: orchestrators set variables such as ATELIER_PORT for a service that is called atelier.

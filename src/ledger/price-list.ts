@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { type Charge, ChargeSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { fitsPattern } from '../routing/name-pattern.ts'
 
 /** What an operator charges for each image of some models. */
 export interface PriceRule {
@@ -39,12 +40,10 @@ export interface PriceList {
 
 /** The operator's prices, which are independent of what the provider takes. */
 export function createPriceList({ prices, priceUnit }: PriceListOptions): PriceList {
-  const rules = prices.map((rule) => ({ ...rule, models: rule.models.map(patternOf), providers: rule.providers.map(patternOf) }))
-
   const priceOf = (asked: Asked): bigint | undefined => {
-    for (const { models, providers, qualities, sizes, perImageMicros, otherSizesFactorMicros } of rules) {
-      if (models.length > 0 && !asked.models.some((name) => models.some((model) => model.test(name)))) continue
-      if (providers.length > 0 && !providers.some((provider) => provider.test(asked.provider))) continue
+    for (const { models, providers, qualities, sizes, perImageMicros, otherSizesFactorMicros } of prices) {
+      if (models.length > 0 && !asked.models.some((name) => models.some((model) => fitsPattern(name, model)))) continue
+      if (providers.length > 0 && !providers.some((provider) => fitsPattern(asked.provider, provider))) continue
       if (!overlap(qualities, asked.qualities)) continue
       if (overlap(sizes, asked.sizes)) return BigInt(perImageMicros)
       if (otherSizesFactorMicros !== undefined) return scale(BigInt(perImageMicros), BigInt(otherSizesFactorMicros))
@@ -58,10 +57,6 @@ export function createPriceList({ prices, priceUnit }: PriceListOptions): PriceL
       return each === undefined ? undefined : create(ChargeSchema, { micros: each * BigInt(images), unit: priceUnit })
     }
   }
-}
-
-function patternOf(glob: string): RegExp {
-  return new RegExp(`^${glob.split('*').map(RegExp.escape).join('.*')}$`, 's')
 }
 
 function overlap(allowed: readonly string[], asked: readonly string[]): boolean {

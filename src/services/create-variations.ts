@@ -6,6 +6,7 @@ import type { Call } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { Models } from '../routing/models.ts'
+import { modelsFor } from '../routing/models-for.ts'
 import type { EditOrder } from './edit-images.ts'
 import { writtenModel } from './generate-images.ts'
 import type { InputSource } from './take-inputs.ts'
@@ -38,7 +39,7 @@ export interface CreateVariationsDeps {
 export function createCreateVariations({ models, editImages }: CreateVariationsDeps) {
   const message = 'variations are made by an edit with a fixed instruction, because no model makes them by itself any more'
   return ({ image, parameters }: VariationOrder, call: Call): AsyncIterable<GenerationEvent> => {
-    const isOpen = writtenModel(parameters) === undefined && isServed(models, 'dall-e-2')
+    const isOpen = writtenModel(parameters) === undefined && isServed(modelsFor(call.caller, models), 'dall-e-2')
     const named: GenerateImagesRequest = isOpen ? { ...parameters, modelSelector: { case: 'model', value: Model.DALL_E_2 } } : parameters
     return editImages({ parameters: named, images: [image], inputFidelity: InputFidelity.UNSPECIFIED }, call, [
       create(WarningSchema, { kind: WarningKind.EMULATED, param: 'image', message })

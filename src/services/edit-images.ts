@@ -3,6 +3,7 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import type { Call } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
+import { modelsFor } from '../routing/models-for.ts'
 import { planEdit } from '../routing/plan-edit.ts'
 import { resolveEditing } from '../routing/resolve-editing.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
@@ -32,7 +33,7 @@ export function createEditImages(options: GenerateImagesOptions, deps: EditImage
     const excess = images[maxImages]
     if (excess)
       throw gatewayError('INVALID_PARAMETER', { param: excess.param, problem: `is too many: an edit takes at most ${maxImages} images` })
-    const resolution = resolveEditing(deps.models, writtenModel(parameters))
+    const resolution = resolveEditing(modelsFor(call.caller, deps.models), writtenModel(parameters))
     const asked = { imageParams: images.map(({ param }) => param), mask: mask !== undefined, inputFidelity }
     const plan = planEdit(parameters, resolution, understands, asked)
     await using taken = new AsyncDisposableStack()

@@ -1,8 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import { type EstimateCostResponse, EstimateCostResponseSchema, type GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { Call } from '../call.ts'
 import type { Prices } from '../ledger/prices.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
 import type { Models } from '../routing/models.ts'
+import { modelsFor } from '../routing/models-for.ts'
 import { planGeneration } from '../routing/plan.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
 import { writtenModel } from './generate-images.ts'
@@ -16,8 +18,8 @@ export interface EstimateCostDeps {
 /** Plans a request as if it were to be served, throwing what that throws, and tells what it would cost. */
 export function createEstimateCost(deps: EstimateCostDeps) {
   const understands = understoodOptions(deps.providers)
-  return (request: GenerateImagesRequest): EstimateCostResponse => {
-    const resolution = deps.models.resolve(writtenModel(request))
+  return (request: GenerateImagesRequest, call: Call): EstimateCostResponse => {
+    const resolution = modelsFor(call.caller, deps.models).resolve(writtenModel(request))
     const plan = planGeneration(request, resolution, understands)
     const { provider, model } = plan.candidate
     const estimate = deps.prices.estimate({ request, resolution, plan })

@@ -9,6 +9,7 @@ import type { PlannedRequest, Prices } from '../ledger/prices.ts'
 import { withCost } from '../ledger/with-cost.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
 import type { Models } from '../routing/models.ts'
+import { modelsFor } from '../routing/models-for.ts'
 import { planGeneration } from '../routing/plan.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
 import type { Runner } from '../tasks/runner.ts'
@@ -30,7 +31,7 @@ export interface GenerateImagesDeps {
 export function createGenerateImages(options: GenerateImagesOptions, deps: GenerateImagesDeps) {
   const understands = understoodOptions(deps.providers)
   return (request: GenerateImagesRequest, call: Call): AsyncIterable<GenerationEvent> => {
-    const resolution = deps.models.resolve(writtenModel(request))
+    const resolution = modelsFor(call.caller, deps.models).resolve(writtenModel(request))
     const plan = planGeneration(request, resolution, understands)
     return servePlan({ request, resolution, plan }, options, call, deps)
   }

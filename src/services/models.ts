@@ -6,14 +6,17 @@ import {
   type ListModelsResponse,
   ListModelsResponseSchema
 } from '../../gen/atelier/v1/model_service_pb.ts'
+import type { Call } from '../call.ts'
 import type { Models } from '../routing/models.ts'
+import { modelsFor } from '../routing/models-for.ts'
 
-/** Lists the models that the configured providers serve. */
+/** Lists the models that the configured providers serve and the caller may use. */
 export function createListModels(deps: { models: Models }) {
-  return (): ListModelsResponse => create(ListModelsResponseSchema, { models: deps.models.list() })
+  return ({ caller }: Call): ListModelsResponse => create(ListModelsResponseSchema, { models: modelsFor(caller, deps.models).list() })
 }
 
 /** Finds one model by any name that a request may use. */
 export function createGetModel(deps: { models: Models }) {
-  return (request: GetModelRequest): GetModelResponse => create(GetModelResponseSchema, { model: deps.models.get(request.name) })
+  return (request: GetModelRequest, { caller }: Call): GetModelResponse =>
+    create(GetModelResponseSchema, { model: modelsFor(caller, deps.models).get(request.name) })
 }

@@ -43,5 +43,23 @@ export const migrations: readonly Migration[] = [
       create index blobs_by_organization on blobs (organization_id);
       create index blobs_by_expiry on blobs (expires_at_ms);
     `
+  },
+  {
+    name: '0003-organizations-and-keys',
+    up: () => `
+      alter table organizations add column disabled_at_ms bigint;
+
+      alter table api_keys add column allowed_models text not null default '';
+      alter table api_keys add column allowed_providers text not null default '';
+      alter table api_keys add column last_used_at_ms bigint;
+      create index api_keys_by_creation on api_keys (created_at_ms, id);
+      update api_keys set scopes = replace(scopes, 'generate', 'generate edit read_tasks');
+
+      create table change_counters (
+        name text not null primary key,
+        changes bigint not null
+      );
+      insert into change_counters (name, changes) values ('api_keys', 0);
+    `
   }
 ]

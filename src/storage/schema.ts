@@ -6,12 +6,15 @@ export interface Schema {
   organizations: OrganizationRow
   api_keys: ApiKeyRow
   blobs: BlobRow
+  change_counters: ChangeCounterRow
 }
 
 export interface OrganizationRow {
   id: string
   name: string
   created_at_ms: number
+  /** Null where its API keys work. */
+  disabled_at_ms: number | null
 }
 
 export interface ApiKeyRow {
@@ -29,6 +32,17 @@ export interface ApiKeyRow {
   created_at_ms: number
   expires_at_ms: number | null
   revoked_at_ms: number | null
+  /** Patterns of models that it may use; empty: every model. */
+  allowed_models: string
+  /** Patterns of providers that it may use; empty: every provider. */
+  allowed_providers: string
+  last_used_at_ms: number | null
+}
+
+/** Grows with every change of what it is named after, in the same commit: whoever keeps a copy in memory asks only for this. */
+export interface ChangeCounterRow {
+  name: 'api_keys'
+  changes: number
 }
 
 export interface BlobRow {

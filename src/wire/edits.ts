@@ -23,7 +23,7 @@ export function createEditRoutes(options: { maxBodyBytes: number }, deps: EditRo
       path: '/v1/images/edits',
       methods: ['POST'],
       rpcs: ['atelier.v1.ImageService.EditImages', 'atelier.v1.ImageService.StreamEditImages'],
-      access: 'generate',
+      access: 'edit',
       async handle(exchange) {
         await using files = new AsyncDisposableStack()
         const { request, call } = exchange
@@ -40,7 +40,7 @@ export function createEditRoutes(options: { maxBodyBytes: number }, deps: EditRo
       path: '/v1/images/variations',
       methods: ['POST'],
       rpcs: ['atelier.v1.ImageService.CreateVariations'],
-      access: 'generate',
+      access: 'edit',
       async handle(exchange) {
         await using files = new AsyncDisposableStack()
         const { request, call } = exchange

@@ -1,8 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect'
+import { AdminService } from '../../gen/atelier/v1/admin_service_pb.ts'
 import { type Image, ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
 import {
+  DeleteImageResponseSchema,
   type GenerateImagesRequest,
   type GenerateImagesResponse,
   ImageService,
@@ -10,11 +12,14 @@ import {
   StreamGenerateImagesResponseSchema
 } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
+import { TaskService } from '../../gen/atelier/v1/task_service_pb.ts'
 import type { Call, Caller } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
+import type { AdminOperations } from '../invoke/admin-operations.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
+import type { RequestWays } from '../services/task-order.ts'
 import type { Uploads } from '../storage/uploads.ts'
 import { errorOfCall, openCall } from './call-context.ts'
 import { encodeChunk, encodeResponse, type Wrapping, wrappings } from './encode-images.ts'
@@ -23,11 +28,21 @@ import { type FoldDeps, foldResponse } from './fold-response.ts'
 import { encodeWarnings, setCost, setServedBy } from './images-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Pieces } from './pieces.ts'
-import { requireStream } from './request-headers.ts'
+import { isRepetition, requireStream } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
+import { adminService } from './rpc-admin.ts'
 import { openEdit, openVariation, uploadedBytes } from './rpc-edits.ts'
+import { createTaskService } from './rpc-tasks.ts'
 import { createStandIns, type StandIns } from './stand-ins.ts'
 import { streamResponses } from './stream-response.ts'
+import { checkImageId } from './task-fields.ts'
+
+/** How an implementation enters its call, and what a value that it throws becomes. */
+export interface RpcDoor {
+  enter(context: HandlerContext): { call: Call; exchange: Exchange }
+  inCall<T>(context: HandlerContext, run: (call: Call, exchange: Exchange) => Promise<T>): Promise<T>
+  failure(thrown: unknown, call: Call, exchange: Exchange): Error
+}
 
 /** One RPC on its way through the router. */
 export interface Exchange {
@@ -48,6 +63,7 @@ export const exchangeKey = createContextKey<Exchange | undefined>(undefined, { d
 
 export interface RpcServicesDeps {
   operations: Operations
+  admin: AdminOperations
   uploads: Uploads
   hostImage: FoldDeps['hostImage']
   log: Logger
@@ -123,13 +139,13 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     generateImages: (request, context) =>
       inCall(context, (call, exchange) => {
         requireStream(request.partialImages)
-        return fold(wrappings.generateImages, deps.operations.generateImages(request, call), call, exchange)
+        return fold(wrappings.generateImages, deps.operations.generateImages(request, call, waysOf(exchange)), call, exchange)
       }),
     async *streamGenerateImages({ request }, context) {
       const { call, exchange } = enter(context)
       try {
         if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
-        yield* stream(wrappings.streamGenerateImages, deps.operations.generateImages(inBytes(request), call), exchange)
+        yield* stream(wrappings.streamGenerateImages, deps.operations.generateImages(inBytes(request), call, waysOf(exchange)), exchange)
       } catch (thrown) {
         throw failure(thrown, call, exchange)
       }
@@ -138,14 +154,14 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
       inCall(context, async (call, exchange) => {
         requireStream(request.parameters?.partialImages)
         const order = await openEdit(request, call, deps.uploads)
-        return fold(wrappings.editImages, deps.operations.editImages(order, call), call, exchange)
+        return fold(wrappings.editImages, deps.operations.editImages(order, call, waysOf(exchange)), call, exchange)
       }),
     async *streamEditImages({ request }, context) {
       const { call, exchange } = enter(context)
       try {
         if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
         const order = await openEdit(request, call, deps.uploads)
-        const events = deps.operations.editImages({ ...order, parameters: inBytes(order.parameters) }, call)
+        const events = deps.operations.editImages({ ...order, parameters: inBytes(order.parameters) }, call, waysOf(exchange))
         yield* stream(wrappings.streamEditImages, events, exchange)
       } catch (thrown) {
         throw failure(thrown, call, exchange)
@@ -155,16 +171,28 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
       inCall(context, async (call, exchange) => {
         requireStream(request.parameters?.partialImages)
         const order = await openVariation(request, call, deps.uploads)
-        return fold(wrappings.createVariations, deps.operations.createVariations(order, call), call, exchange)
+        return fold(wrappings.createVariations, deps.operations.createVariations(order, call, waysOf(exchange)), call, exchange)
       }),
     uploadImage: (requests, context) =>
       inCall(context, (call) => deps.operations.uploadImage(uploadedBytes(requests, options.maxRequestBytes), call)),
-    estimateCost: (request, context) => inCall(context, (call) => deps.operations.estimateCost(request, call))
+    estimateCost: (request, context) => inCall(context, (call) => deps.operations.estimateCost(request, call)),
+    deleteImage: (request, context) =>
+      inCall(context, async (call) => {
+        checkImageId(request.imageId)
+        await deps.operations.deleteImage(request, call)
+        return create(DeleteImageResponseSchema)
+      })
   })
+  router.service(TaskService, createTaskService({ enter, inCall, failure }, deps))
   router.service(ModelService, {
     listModels: (request, context) => inCall(context, (call) => deps.operations.listModels(request, call)),
     getModel: (request, context) => inCall(context, (call) => deps.operations.getModel(request, call))
   })
+  router.service(AdminService, adminService(inCall, deps.admin))
+}
+
+function waysOf({ req }: Exchange): RequestWays {
+  return isRepetition(req.headers) ? { isRepetition: true } : {}
 }
 
 function accept(event: Parameters<FoldDeps['accepted']>[0], { record, res }: Exchange): void {

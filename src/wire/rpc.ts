@@ -4,13 +4,11 @@ import { Code, ConnectError, createConnectRouter, createContextValues } from '@c
 import type { UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol'
 import { universalRequestFromNodeRequest } from '@connectrpc/connect-node'
 import { file_atelier_v1_error } from '../../gen/atelier/v1/error_pb.ts'
-import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
-import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import { file_google_rpc_error_details } from '../../gen/google/rpc/error_details_pb.ts'
 import { Health } from '../../gen/grpc/health/v1/health_pb.ts'
 import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts'
 import { ServerReflection as ServerReflectionAlpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts'
-import type { Authenticator } from '../admission/authenticate.ts'
+import { type Authenticator, requireScope } from '../admission/authenticate.ts'
 import { type GatewayError, gatewayError, toGatewayError } from '../errors.ts'
 import type { Cors } from './cors.ts'
 import { protocolOf, refuseRpc, spellGrpcMessage } from './error-response.ts'
@@ -18,6 +16,7 @@ import { createHealth } from './health.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import { createReflection } from './reflection.ts'
 import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
+import { guardedServices, scopeOfRpc } from './rpc-access.ts'
 import { addServices, type Exchange, exchangeKey, type RpcServicesDeps } from './rpc-services.ts'
 import { sendAnswer } from './send-answer.ts'
 
@@ -40,8 +39,8 @@ export interface RpcDeps extends RpcServicesDeps {
 
 /**
  * Serves gRPC, gRPC-Web and Connect: takes a request and returns true, or returns false for what is no RPC. Callers are authenticated by
- * their headers, and refused in their own protocol before the body is read; health and reflection, which tell nothing that is not
- * public, need no key. Never throws.
+ * their headers, and refused in their own protocol, also for what their keys do not allow, before the body is read; health and reflection,
+ * which tell nothing that is not public, need no key. Never throws.
  */
 export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req: HttpRequest, res: HttpResponse) => boolean {
   const maxRequestBytes = options.maxRequestBytes ?? 4 * 1024 * 1024
@@ -92,8 +91,10 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     }
     const values = createContextValues()
     let exchange: Exchange | undefined
-    if (handler.service === ImageService || handler.service === ModelService) {
+    const scope = scopeOfRpc(handler.method)
+    if (scope !== undefined) {
       record.caller = deps.authenticator.authenticate(req.headers)
+      requireScope(record.caller, scope)
       exchange = { req, res, record, caller: record.caller, entered: false }
       values.set(exchangeKey, exchange)
     }
@@ -119,7 +120,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
   }
 }
 
-const services = [ImageService, ModelService, Health, ServerReflection, ServerReflectionAlpha]
+const services = [...guardedServices, Health, ServerReflection, ServerReflectionAlpha]
 const serviceNames = services.map(({ typeName }) => typeName)
 const describedFiles = [...services.map(({ file }) => file), file_atelier_v1_error, file_google_rpc_error_details]
 

@@ -3,8 +3,12 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { hashApiKey } from '../../src/admission/api-key.ts'
-import { type ApiKeyStore, createApiKeyStore } from '../../src/admission/api-key-store.ts'
+import { type ApiKeyStore, createApiKeyStore, prepareInsert } from '../../src/admission/api-key-store.ts'
+import { countChange, type KnownApiKeysOptions } from '../../src/admission/known-api-keys.ts'
 import { openDatabase } from '../../src/storage/database.ts'
+import { DatabaseError } from '../../src/storage/database-error.ts'
+import { migrations } from '../../src/storage/migrations.ts'
+import { openSqliteConnection } from '../../src/storage/sqlite-connection.ts'
 import { createTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts'
 
 const generate = { name: 'default', scopes: ['generate'] } as const
@@ -117,6 +121,86 @@ test.each(['fifteen-chars--', 'x'.repeat(513), 'with a blank in it', 'schlüssel
   }
 )
 
+test.each([
+  [
+    'sk-atelier-0123456789abcdefghijABCDEFGHIJ012345068NI5',
+    'an API key in the configuration, which begins with sk-atelier-, was copied with a mistake'
+  ]
+])('refuses the configured key %.20j, whose checksum is wrong', async (key, problem) => {
+  await using directory = await createTemporaryDirectory()
+  await using opened = await openStore(directory)
+  await expect(opened.keys.syncConfigured([{ key, scopes: ['generate'] }])).rejects.toThrow(problem)
+})
+
+test('finds out by itself what nobody announces', async () => {
+  await using directory = await createTemporaryDirectory()
+  await using opened = await openStore(directory, { checkEveryMs: 20 })
+  const { key, insert } = prepareInsert(generate, opened.database)
+  // Changes of this process are not announced to it.
+  await opened.database.commit([insert, countChange(opened.database)])
+  while (find(opened.keys, key) === undefined) await wait(10)
+})
+
+test('is current until the database has not answered for a while, and as soon as it answers again', async () => {
+  await using directory = await createTemporaryDirectory()
+  await using opened = await openStore(directory)
+  const { key } = await opened.keys.create(generate)
+  let down = false
+  const database = {
+    ...opened.database,
+    get query() {
+      if (down) throw new DatabaseError('no connection', 'TEST')
+      return opened.database.query
+    }
+  }
+  await using keys = await createApiKeyStore({ database }, { checkEveryMs: 10, maxUnconfirmedMs: 300 })
+  expect(keys.isCurrent()).toBe(true)
+  down = true
+  expect([keys.isCurrent(), find(keys, key) !== undefined]).toEqual([true, true])
+  while (keys.isCurrent()) await wait(10)
+  expect(find(keys, key)).toBeDefined()
+  down = false
+  while (!keys.isCurrent()) await wait(10)
+})
+
+test('writes the last uses to the database when it ends, and never an older one over a newer one', async () => {
+  await using directory = await createTemporaryDirectory()
+  const { id } = await inOneProcess(directory, (keys) => keys.create(generate))
+  const beforeMs = Date.now()
+  await inOneProcess(directory, async (keys) => {
+    keys.recordUse(id)
+    expect(keys.unwrittenUse(id)).toBeGreaterThanOrEqual(beforeMs)
+  })
+  await using opened = await openStore(directory)
+  const lastUse = () =>
+    opened.database.query.selectFrom('api_keys').select('last_used_at_ms').where('id', '=', id).executeTakeFirstOrThrow()
+  const written = await lastUse()
+  expect(written.last_used_at_ms).toBeGreaterThanOrEqual(beforeMs)
+  const future = Date.now() + 1_000_000
+  await opened.database.query.updateTable('api_keys').set({ last_used_at_ms: future }).where('id', '=', id).execute()
+  await inOneProcess(directory, async (keys) => keys.recordUse(id))
+  expect((await lastUse()).last_used_at_ms).toBe(future)
+})
+
+test('keys of before the scopes were told apart can do what they could', async () => {
+  await using directory = await createTemporaryDirectory()
+  const first = migrations.slice(0, 1)
+  const before = openSqliteConnection(join(directory.path, 'atelier.db'), first)
+  const hashes = ['generate', 'admin', 'generate admin'].map((scopes, index) => {
+    const hash = String(index).repeat(64)
+    const sql = `insert into api_keys (id, organization_id, name, hash, hint, scopes, source, created_at_ms) values ('${index}', 'default', '', '${hash}', '', '${scopes}', 'created', 0)`
+    expect(before.run([{ readOnly: false, statements: [{ sql, parameters: [] }] }])).toMatchObject([{ results: [{ affectedRows: 1 }] }])
+    return hash
+  })
+  before.close()
+  await using opened = await openStore(directory)
+  expect(hashes.map((hash) => opened.keys.find(Buffer.from(hash, 'hex'))?.caller)).toEqual([
+    { organizationId: 'default', apiKeyId: '0', scopes: ['generate', 'edit', 'read_tasks'] },
+    { organizationId: 'default', apiKeyId: '1', scopes: ['admin'] },
+    { organizationId: 'default', apiKeyId: '2', scopes: ['generate', 'edit', 'read_tasks', 'admin'] }
+  ])
+})
+
 test('notices keys that another process creates and revokes', async () => {
   await using directory = await createTemporaryDirectory()
   await using server = await openStore(directory)
@@ -126,12 +210,12 @@ test('notices keys that another process creates and revokes', async () => {
   expect(find(server.keys, lost)).toBeUndefined()
 })
 
-async function openStore(directory: TemporaryDirectory) {
+async function openStore(directory: TemporaryDirectory, options: KnownApiKeysOptions = {}) {
   await using parts = new AsyncDisposableStack()
   const database = parts.use(await openDatabase({ dataDir: directory.path }))
-  const keys = parts.use(await createApiKeyStore({ database }))
+  const keys = parts.use(await createApiKeyStore({ database }, options))
   const owned = parts.move()
-  return { keys, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { keys, database, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 async function inOneProcess<T>(directory: TemporaryDirectory, act: (keys: ApiKeyStore) => Promise<T>): Promise<T> {

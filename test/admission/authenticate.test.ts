@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
+import { hashApiKey } from '../../src/admission/api-key.ts'
 import { createApiKeyStore } from '../../src/admission/api-key-store.ts'
 import { type AuthenticationHeaders, createAuthenticator, requireScope } from '../../src/admission/authenticate.ts'
 import { type GatewayError, toGatewayError } from '../../src/errors.ts'
 import { openDatabase } from '../../src/storage/database.ts'
+import { createCall } from '../support/call.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 const providerKey = 'sk-proj-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789'
@@ -76,6 +78,29 @@ test('refuses every kind of wrong key in the same words', async () => {
       cause: undefined
     }))
   )
+})
+
+test('refuses everybody with 503 where nobody can tell any more which keys are revoked', async () => {
+  const known = { hash: hashApiKey('a-configured-key-of-ours'), caller: createCall().caller, expiresAtMs: Number.POSITIVE_INFINITY }
+  let isCurrent = true
+  const keys = { find: () => known, isCurrent: () => isCurrent, recordUse: () => undefined }
+  const { authenticate } = createAuthenticator({ keys })
+  const headers = { authorization: 'Bearer a-configured-key-of-ours' }
+  expect(authenticate(headers)).toEqual(known.caller)
+  isCurrent = false
+  const error = failureOf(() => authenticate(headers))
+  expect([error.reason, error.entry.http, error.retryAfterMs, error.outcome]).toEqual(['DATABASE_UNAVAILABLE', 503, 1_000, 'not_sent'])
+})
+
+test('looks up no key of ours in which a character is wrong, and notes the use of none but valid ones', async () => {
+  const lookups: Uint8Array[] = []
+  const uses: string[] = []
+  const keys = { find: (hash: Uint8Array) => void lookups.push(hash), isCurrent: () => true, recordUse: (id: string) => void uses.push(id) }
+  const { authenticate } = createAuthenticator({ keys })
+  failureOf(() => authenticate({ authorization: 'Bearer sk-atelier-0123456789abcdefghijABCDEFGHIJ012345068NI5' }))
+  expect(lookups.length).toBe(0)
+  failureOf(() => authenticate({ authorization: 'Bearer sk-atelier-0123456789abcdefghijABCDEFGHIJ012345068NI4' }))
+  expect([lookups.length, uses]).toEqual([1, []])
 })
 
 test('does not take a key from the header of another vendor', async () => {

@@ -59,20 +59,36 @@ test.each([[['-v']], [['version']], [['serve', '--version']]])('prints its versi
   expect(await runInProcess(args)).toEqual({ code: 0, stdout: `atelier ${manifest.version}\n`, stderr: '' })
 })
 
-test.each([[['help']], [['--help']], [['-h']], [['new-key', '--help']], [['help', 'serve']]])('prints its help for %j', async (args) => {
+test.each([[['help']], [['--help']], [['-h']]])('prints its help for %j', async (args) => {
   expect(await runInProcess(args)).toEqual({ code: 0, stdout: expect.stringMatching(helpPattern), stderr: '' })
 })
 
 test.each([
+  [['new-key', '--help'], 'new-key [--admin]'],
+  [['help', 'serve'], 'serve'],
+  [['keys', '--help'], 'keys create --name <text>'],
+  [['keys', 'create', '-h', '--name', 'x'], 'keys create --name <text>'],
+  [['help', 'keys', 'revoke'], 'keys create --name <text>'],
+  [['orgs', 'list', '--help'], 'orgs create <id>'],
+  [['generate', '--help'], 'generate <prompt> -o <file>']
+])('prints the help of the command for %j', async (args, usage) => {
+  const { code, stdout, stderr } = await runInProcess(args)
+  expect([code, stderr, stdout.startsWith(`Usage: atelier ${usage}`)]).toEqual([0, '', true])
+  expect(stdout.split('\n').filter((line) => line.length > 100)).toEqual([])
+})
+
+test.each<[args: string[], problem: string, topic?: string]>([
   [['serv'], 'there is no command serv; did you mean serve?'],
   [['paint'], 'there is no command paint'],
-  [['new-key', '--amin'], 'new-key has no option --amin; did you mean --admin?'],
+  [['new-key', '--amin'], 'new-key has no option --amin; did you mean --admin?', 'new-key'],
   [['--admin'], 'serve has no option --admin'],
   [['-x'], 'serve has no option -x'],
-  [['new-key', '--admin=yes'], '--admin takes no value'],
-  [['check-config', 'atelier.yaml'], 'check-config takes no argument, and there is atelier.yaml']
-])('refuses %j', async (args, problem) => {
-  expect(await runInProcess(args)).toEqual({ code: 2, stdout: '', stderr: `atelier: ${problem}\n\`atelier help\` lists the commands.\n` })
+  [['help', 'serv'], 'there is no command serv; did you mean serve?'],
+  [['new-key', '--admin=yes'], '--admin takes no value', 'new-key'],
+  [['check-config', 'atelier.yaml'], 'check-config takes no argument, and there is atelier.yaml', 'check-config']
+])('refuses %j', async (args, problem, topic) => {
+  const more = topic === undefined ? '`atelier help` lists the commands.' : `\`atelier help ${topic}\` tells more.`
+  expect(await runInProcess(args)).toEqual({ code: 2, stdout: '', stderr: `atelier: ${problem}\n${more}\n` })
 })
 
 test('the help names every command and every variable', async () => {
@@ -82,7 +98,22 @@ test('the help names every command and every variable', async () => {
   )
   const vendors = ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'STABILITY_API_KEY', 'STABILITY_BASE_URL', 'GEMINI_API_KEY', 'GEMINI_BASE_URL']
   const azure = ['AZURE_OPENAI_API_KEY', 'AZURE_OPENAI_ENDPOINT']
-  for (const name of ['serve', 'check-config', 'new-key', 'help', 'version', 'PORT', ...variables, ...vendors, ...azure]) {
+  for (const name of [
+    'serve',
+    'check-config',
+    'new-key',
+    'orgs',
+    'keys',
+    'models',
+    'generate',
+    'ATELIER_URL',
+    'help',
+    'version',
+    'PORT',
+    ...variables,
+    ...vendors,
+    ...azure
+  ]) {
     expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
   }
 })

@@ -18,7 +18,7 @@ test('a second new key replaces the first one', async () => {
     `This is the new API key of ${dataDir}; it is not shown again. One that was made before no longer works.\n`
   ])
   expect([looksLikeApiKey(first.stdout.trim()), looksLikeApiKey(second.stdout.trim())]).toEqual([true, true])
-  expect(await scopesOf(dataDir, [first.stdout, second.stdout])).toEqual([undefined, ['generate']])
+  expect(await scopesOf(dataDir, [first.stdout, second.stdout])).toEqual([undefined, callerScopes])
   expect((await stat(dataDir)).mode & 0o777).toBe(0o700)
 })
 
@@ -26,7 +26,7 @@ test('a new admin key leaves the API key alone', async () => {
   await using directory = await createTemporaryDirectory()
   const caller = await runProgram(['new-key'], { directory: directory.path })
   const admin = await runProgram(['new-key', '--admin'], { directory: directory.path })
-  expect(await scopesOf(join(directory.path, 'data'), [caller.stdout, admin.stdout])).toEqual([['generate'], ['admin']])
+  expect(await scopesOf(join(directory.path, 'data'), [caller.stdout, admin.stdout])).toEqual([callerScopes, ['admin']])
 })
 
 test('says that a configured key goes on working', async () => {
@@ -55,6 +55,8 @@ test('says in one line when the data directory cannot be used', async () => {
   expect([code, stdout]).toEqual([1, ''])
   expect(stderr).toMatch(/^atelier: [^\n]+\n$/)
 })
+
+const callerScopes = ['generate', 'edit', 'read_tasks']
 
 async function scopesOf(dataDir: string, keys: readonly string[]) {
   await using database = await openDatabase({ dataDir })

@@ -8,9 +8,9 @@ test('repeats the neighbours of a statement that undoes the whole transaction', 
   await using directory = await createTemporaryDirectory()
   const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
   const results = connection.run([
-    write("insert into organizations values ('before', '', 0)"),
-    write("insert or rollback into organizations values ('default', '', 0)"),
-    write("insert into organizations values ('after', '', 0)"),
+    write("insert into organizations (id, name, created_at_ms) values ('before', '', 0)"),
+    write("insert or rollback into organizations (id, name, created_at_ms) values ('default', '', 0)"),
+    write("insert into organizations (id, name, created_at_ms) values ('after', '', 0)"),
     read
   ])
   connection.close()
@@ -21,7 +21,7 @@ test('repeats the neighbours of a statement that undoes the whole transaction', 
 test('writes first, so that a reading job sees what arrived together with it', async () => {
   await using directory = await createTemporaryDirectory()
   const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
-  const results = connection.run([read, write("insert into organizations values ('acme', '', 0)")])
+  const results = connection.run([read, write("insert into organizations (id, name, created_at_ms) values ('acme', '', 0)")])
   connection.close()
   expect(results[0]).toEqual({ results: [expect.objectContaining({ rows: [{ id: 'acme' }, { id: 'default' }] })] })
 })

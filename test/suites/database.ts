@@ -95,7 +95,7 @@ export function databaseSuite(name: string, open: () => Promise<DatabaseUnderTes
         .selectAll()
         .where('created_at_ms', '=', Number.MAX_SAFE_INTEGER)
         .execute()
-      expect(read).toEqual([largest])
+      expect(read).toEqual([{ ...largest, disabled_at_ms: null }])
     })
 
     test('refuses to read an integer above 2^53 as a number', async () => {

@@ -92,7 +92,7 @@ export async function startEditServer(options: EditServerOptions = {}): Promise<
     authenticator: {
       authenticate(headers) {
         if (headers.authorization !== `Bearer ${apiKey}`) throw gatewayError('INVALID_API_KEY', {})
-        return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate'] }
+        return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit'] }
       }
     },
     downloads: async () => undefined,

@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest'
 import { EstimateCostResponseSchema, UploadImageResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelResponseSchema, ListModelsResponseSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { gatewayError } from '../../src/errors.ts'
+import type { AdminOperations } from '../../src/invoke/admin-operations.ts'
 import type { Operations } from '../../src/invoke.ts'
 import { createLog } from '../../src/log.ts'
 import { createListener } from '../../src/wire/listener.ts'
@@ -30,10 +31,11 @@ export async function startRpcServer(
   const rpc = createRpcHandler(
     {
       operations: { ...noOperations, ...operations },
+      admin: noAdmin,
       authenticator: {
         authenticate(headers) {
           if (headers.authorization !== 'Bearer key') throw gatewayError('INVALID_API_KEY', {})
-          return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate'] }
+          return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit'] }
         }
       },
       openRecord: createRequestRecords({ log, metrics }),
@@ -87,6 +89,22 @@ const noOperations: Operations = {
   estimateCost: async () => create(EstimateCostResponseSchema),
   listModels: async () => create(ListModelsResponseSchema),
   getModel: async () => create(GetModelResponseSchema)
+}
+
+const noAdmin: AdminOperations = {
+  createOrganization: () => notAdministered(),
+  getOrganization: () => notAdministered(),
+  listOrganizations: () => notAdministered(),
+  updateOrganization: () => notAdministered(),
+  createApiKey: () => notAdministered(),
+  getApiKey: () => notAdministered(),
+  listApiKeys: () => notAdministered(),
+  updateApiKey: () => notAdministered(),
+  revokeApiKey: () => notAdministered()
+}
+
+function notAdministered(): Promise<never> {
+  return Promise.reject(new Error('not expected by this test'))
 }
 
 // biome-ignore lint/correctness/useYield: it fails before it yields anything.

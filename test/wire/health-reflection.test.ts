@@ -10,6 +10,7 @@ import { ServerReflection as ServerReflectionV1Alpha } from '../../gen/grpc/refl
 import { startRpcServer, transports } from '../support/rpc-server.ts'
 
 const services = [
+  'atelier.v1.AdminService',
   'atelier.v1.ImageService',
   'atelier.v1.ModelService',
   'grpc.health.v1.Health',

@@ -56,7 +56,8 @@ export type Config = Message<"atelier.v1.Config"> & {
   apiKey: string;
 
   /**
-   * Key for GET /metrics, 16 to 512 visible ASCII characters. Unset: `atelier new-key --admin` creates one. Environment: ATELIER_ADMIN_KEY.
+   * Key for AdminService and GET /metrics, 16 to 512 visible ASCII characters. Unset: `atelier new-key --admin` creates one. Environment:
+   * ATELIER_ADMIN_KEY.
    *
    * @generated from field: string admin_key = 6;
    */

@@ -1,0 +1,88 @@
+import { create } from '@bufbuild/protobuf'
+import {
+  type CreateOrganizationRequest,
+  type GetOrganizationRequest,
+  type ListOrganizationsRequest,
+  type ListOrganizationsResponse,
+  ListOrganizationsResponseSchema,
+  type UpdateOrganizationRequest
+} from '../../gen/atelier/v1/admin_service_pb.ts'
+import { type Organization, OrganizationSchema } from '../../gen/atelier/v1/organization_pb.ts'
+import type { ApiKeyStore } from '../admission/api-key-store.ts'
+import { gatewayError } from '../errors.ts'
+import type { Database } from '../storage/database.ts'
+import { ConflictError } from '../storage/database-error.ts'
+import { orUnavailable } from '../storage/or-unavailable.ts'
+import { defaultOrganizationId, type OrganizationRow } from '../storage/schema.ts'
+import { readPage } from './page.ts'
+
+/** The operator's way to organizations. Throws DATABASE_UNAVAILABLE where the database fails. */
+export interface Organizations {
+  /** Throws ALREADY_EXISTS. */
+  create(request: CreateOrganizationRequest): Promise<Organization>
+  /** Throws NOT_FOUND. */
+  get(request: GetOrganizationRequest): Promise<Organization>
+  list(request: ListOrganizationsRequest): Promise<ListOrganizationsResponse>
+  /** Throws NOT_FOUND, and INVALID_PARAMETER for disabling the operator's own. */
+  update(request: UpdateOrganizationRequest): Promise<Organization>
+}
+
+export function createOrganizations(deps: { database: Database; keys: Pick<ApiKeyStore, 'change'> }): Organizations {
+  const { query } = deps.database
+
+  const read = async (id: string): Promise<Organization> => {
+    const row = await orUnavailable(query.selectFrom('organizations').selectAll().where('id', '=', id).executeTakeFirst())
+    if (!row) throw notFound(id)
+    return toOrganization(row)
+  }
+
+  return {
+    async create({ id, name }) {
+      const row = { id, name: name || id, created_at_ms: Date.now(), disabled_at_ms: null }
+      const insert = query
+        .insertInto('organizations')
+        .values(row)
+        .onConflict((conflict) => conflict.column('id').doNothing())
+      await orUnavailable(deps.database.commit([{ query: insert, expectRows: 1 }])).catch((error: unknown) => {
+        throw error instanceof ConflictError ? gatewayError('ALREADY_EXISTS', { kind: 'organization', id }, { param: 'id' }) : error
+      })
+      return toOrganization(row)
+    },
+    get: ({ id }) => read(id),
+    async list(request) {
+      const { rows, nextPageToken } = await readPage<OrganizationRow, readonly [string]>(request, {
+        name: 'organizations',
+        read(limit, after) {
+          const some = query.selectFrom('organizations').selectAll().orderBy('id').limit(limit)
+          return orUnavailable((after === undefined ? some : some.where('id', '>', after[0])).execute())
+        },
+        placeOf: ({ id }) => [id]
+      })
+      return create(ListOrganizationsResponseSchema, { organizations: rows.map(toOrganization), nextPageToken })
+    },
+    async update({ id, name, disabled }) {
+      if (disabled && id === defaultOrganizationId) {
+        throw gatewayError('INVALID_PARAMETER', { param: 'disabled', problem: `must be false for ${id}, the operator's own organization` })
+      }
+      const before = await read(id)
+      const changed = {
+        ...(name === undefined ? {} : { name }),
+        // Whoever disables it again does not move the time.
+        ...(disabled === undefined || disabled === before.disabled ? {} : { disabled_at_ms: disabled ? Date.now() : null })
+      }
+      if (Object.keys(changed).length === 0) return before
+      await orUnavailable(
+        deps.keys.change([{ query: query.updateTable('organizations').set(changed).where('id', '=', id), expectRows: 1 }])
+      )
+      return read(id)
+    }
+  }
+}
+
+function toOrganization({ id, name, created_at_ms, disabled_at_ms }: OrganizationRow): Organization {
+  return create(OrganizationSchema, { id, name, disabled: disabled_at_ms !== null, createdAt: BigInt(Math.floor(created_at_ms / 1000)) })
+}
+
+function notFound(id: string) {
+  return gatewayError('NOT_FOUND', { kind: 'organization', id }, { param: 'id' })
+}
