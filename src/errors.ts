@@ -97,6 +97,21 @@ export const errorTable = {
     message: '{param} cannot be honoured: this server keeps no tasks, so a repeated request would be executed and billed again',
     meaning: 'A request id (REST: `Idempotency-Key`) was given to a server that keeps no tasks. Send the request without it.'
   },
+  REQUEST_ID_REUSED: {
+    ...invalid,
+    rpc: Code.FailedPrecondition,
+    http: 422,
+    code: 'idempotency_key_reused',
+    message: '{param} was used before, for another request: use a new one for each request',
+    meaning: 'A request id (REST: `Idempotency-Key`) was used before, for another request. Use a new one for each request.'
+  },
+  TASKS_UNAVAILABLE: {
+    ...invalid,
+    rpc: Code.FailedPrecondition,
+    code: 'tasks_unavailable',
+    message: '{param} cannot be honoured: this server keeps no tasks (`tasks: off`)',
+    meaning: 'A task or a callback was asked for and the server keeps none. Send the request without it and wait for the answer.'
+  },
   INVALID_API_KEY: {
     ...invalid,
     rpc: Code.Unauthenticated,
@@ -146,6 +161,14 @@ export const errorTable = {
     code: 'image_not_found',
     message: 'there is no such image, or its link has expired',
     meaning: 'There is no such image, or its link has expired or was altered.'
+  },
+  TASK_NOT_FOUND: {
+    ...invalid,
+    rpc: Code.NotFound,
+    http: 404,
+    code: 'task_not_found',
+    message: 'there is no such task, or it has expired',
+    meaning: 'There is no such task, it has expired, or it is another organization’s.'
   },
   NOT_FOUND: {
     ...invalid,
@@ -211,6 +234,26 @@ export const errorTable = {
     meaning:
       'The files that the organization has sent for edits in flight take up too much space together. Wait for `retry-after`, then send it again.'
   },
+  NOT_STARTED: {
+    rpc: Code.Unavailable,
+    http: 503,
+    type: 'service_unavailable_error',
+    code: 'not_started',
+    retryable: true,
+    billed: 'no',
+    message: 'the server ended before the request was sent to any provider',
+    meaning: 'The server ended before the request was sent to any provider. Sending it again is safe.'
+  },
+  QUEUE_FULL: {
+    rpc: Code.ResourceExhausted,
+    http: 503,
+    type: 'service_unavailable_error',
+    code: 'queue_full',
+    retryable: true,
+    billed: 'no',
+    message: '{limit} tasks are waiting and no more are accepted',
+    meaning: 'As many tasks wait as the server accepts (`limits.max_queued_tasks`). Wait for `retry-after`, then send it again.'
+  },
   DATABASE_UNAVAILABLE: {
     rpc: Code.Unavailable,
     http: 503,
@@ -218,7 +261,7 @@ export const errorTable = {
     code: 'database_unavailable',
     retryable: true,
     billed: 'no',
-    message: 'the database cannot be reached, and nothing that costs money is begun without it',
+    message: 'the database cannot be used at present, and nothing that costs money is begun without it',
     meaning: 'The server cannot reach its database. Nothing was sent. Wait for `retry-after`, then send it again.'
   },
   PROVIDER_REJECTED: {

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/config.proto.
  */
 export const file_atelier_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSLbCAoGQ29uZmlnEkQKBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSRIAIgBARI+CgpwdWJsaWNfdXJsGAIgASgJQiq6SCdyJTIjXihodHRwcz86Ly9bXlxzLz8jXSsoL1teXHM/I10qKT8pPyQSHgoIZGF0YV9kaXIYAyABKAlCB7pIBHICEAFIAYgBARIjCg1kZWZhdWx0X21vZGVsGAQgASgJQge6SARyAhABSAKIAQESKgoHYXBpX2tleRgFIAEoCUIZukgWchQyEl4oWyEtfl17MTYsNTEyfSk/JBIsCglhZG1pbl9rZXkYBiABKAlCGbpIFnIUMhJeKFshLX5dezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEk0KCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnRIA4gBARJZCglwcm92aWRlcnMYCSADKAsyIS5hdGVsaWVyLnYxLkNvbmZpZy5Qcm92aWRlcnNFbnRyeUIjukggmgEdIhtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYyfSQSMAoHYWxpYXNlcxgKIAMoCzIfLmF0ZWxpZXIudjEuQ29uZmlnLkFsaWFzZXNFbnRyeRIoCgZlZ3Jlc3MYCyABKAsyGC5hdGVsaWVyLnYxLkVncmVzc0NvbmZpZxIiCgN0bHMYDCABKAsyFS5hdGVsaWVyLnYxLlRsc0NvbmZpZxIkCgRjb3JzGA0gASgLMhYuYXRlbGllci52MS5Db3JzQ29uZmlnEigKBmxpbWl0cxgOIAEoCzIYLmF0ZWxpZXIudjEuTGltaXRzQ29uZmlnEi8KFWxpbmtfbGlmZXRpbWVfc2Vjb25kcxgPIAEoDUILukgIKgYYgPUkKAFIBIgBARIlCgZwcmljZXMYECADKAsyFS5hdGVsaWVyLnYxLlByaWNlUnVsZRIiCgpwcmljZV91bml0GBEgASgJQgm6SAZyBBABGCBIBYgBARIjCg1jYXRhbG9nX2ZpbGVzGBIgAygJQgy6SAmSAQYiBHICEAEaTAoOUHJvdmlkZXJzRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhouYXRlbGllci52MS5Qcm92aWRlckNvbmZpZzoCOAEaLgoMQWxpYXNlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHX2xpc3RlbkILCglfZGF0YV9kaXJCEAoOX2RlZmF1bHRfbW9kZWxCDAoKX2xvZ19sZXZlbEIYChZfbGlua19saWZldGltZV9zZWNvbmRzQg0KC19wcmljZV91bml0ItwFCg5Qcm92aWRlckNvbmZpZxJCCgdhZGFwdGVyGAEgASgJQjG6SC5yLFIAUgZvcGVuYWlSBWF6dXJlUglzdGFiaWxpdHlSBmdvb2dsZVIGc2tldGNoEi8KCGJhc2VfdXJsGAIgASgJQh26SBpyGDIWXihodHRwcz86Ly9bXlxzPyNdKyk/JBIZCgdhcGlfa2V5GAMgASgJQgi6SAVyAxiAIBIOCgZtb2RlbHMYBCADKAkSOAoHaGVhZGVycxgFIAMoCzInLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuSGVhZGVyc0VudHJ5EigKD21heF9jb25uZWN0aW9ucxgGIAEoDUIKukgHKgUYkE4oAUgAiAEBEigKD3RpbWVvdXRfc2Vjb25kcxgHIAEoDUIKukgHKgUYkBwoAUgBiAEBEhAKCGRpc2FibGVkGAggASgIEjIKB3JldGlyZWQYCSABKAlCIbpIHnIcUgBSB3JlcGxhY2VSB2ZvcndhcmRSBnJlZnVzZRIxCgthcGlfdmVyc2lvbhgKIAEoCUIcukgZchcyFV5bQS1aYS16MC05Li1dezAsNjR9JBJvCgtkZXBsb3ltZW50cxgLIAMoCzIrLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuRGVwbG95bWVudHNFbnRyeUItukgqmgEnKiVyIzIhXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MCw2M30kEiYKBGF1dGgYDCABKAlCGLpIFXITUgBSB2FwaV9rZXlSBmJlYXJlchouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBEZXBsb3ltZW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEgoQX21heF9jb25uZWN0aW9uc0ISChBfdGltZW91dF9zZWNvbmRzIh0KDEVncmVzc0NvbmZpZxINCgVhbGxvdxgBIAMoCSJJCglUbHNDb25maWcSIQoQY2VydGlmaWNhdGVfZmlsZRgBIAEoCUIHukgEcgIQARIZCghrZXlfZmlsZRgCIAEoCUIHukgEcgIQASJICgpDb3JzQ29uZmlnEjoKDWFsbG93X29yaWdpbnMYASADKAlCI7pIIJIBHSIbchkyF14oXCp8aHR0cHM/Oi8vW15ccy9dKykkIv4BCgxMaW1pdHNDb25maWcSJwoNbWF4X2luX2ZsaWdodBgBIAEoDUILukgIKgYYwIQ9KAFIAIgBARIpCg5tYXhfYm9keV9ieXRlcxgCIAEoDUIMukgJKgcYgICAICgBSAGIAQESKQoPbWF4X2Nvbm5lY3Rpb25zGAMgASgNQgu6SAgqBhjAhD0oAUgCiAEBEiQKDWRyYWluX3NlY29uZHMYBCABKA1CCLpIBSoDGJAcSAOIAQFCEAoOX21heF9pbl9mbGlnaHRCEQoPX21heF9ib2R5X2J5dGVzQhIKEF9tYXhfY29ubmVjdGlvbnNCEAoOX2RyYWluX3NlY29uZHMi9AIKCVByaWNlUnVsZRIcCgZtb2RlbHMYASADKAlCDLpICZIBBiIEcgIQARIfCglwcm92aWRlcnMYAiADKAlCDLpICZIBBiIEcgIQARJQCglxdWFsaXRpZXMYAyADKAlCPbpIOpIBNyI1cjNSBGF1dG9SCHN0YW5kYXJkUgJoZFIDbG93UgZtZWRpdW1SBGhpZ2hSBXhoaWdoUgNtYXgSMgoJcGVyX2ltYWdlGAQgASgBQhq6SBfIAQESEhkAAAAAgIQuQSkAAAAAAAAAAEgAiAEBEkMKBXNpemVzGAUgAygJQjS6SDGSAS4iLHIqMiheKGF1dG98WzEtOV1bMC05XXswLDR9eFsxLTldWzAtOV17MCw0fSkkEjgKEm90aGVyX3NpemVzX2ZhY3RvchgGIAEoAUIXukgUEhIZAAAAAABAj0ApAAAAAAAAAABIAYgBAUIMCgpfcGVyX2ltYWdlQhUKE19vdGhlcl9zaXplc19mYWN0b3JiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("ChdhdGVsaWVyL3YxL2NvbmZpZy5wcm90bxIKYXRlbGllci52MSLCCwoGQ29uZmlnEkQKBmxpc3RlbhgBIAEoCUIvukgscioyKF4oXFtbMC05YS1mQS1GOl0rXF18W146XHNdKyk6WzAtOV17MSw1fSRIAIgBARI+CgpwdWJsaWNfdXJsGAIgASgJQiq6SCdyJTIjXihodHRwcz86Ly9bXlxzLz8jXSsoL1teXHM/I10qKT8pPyQSHgoIZGF0YV9kaXIYAyABKAlCB7pIBHICEAFIAYgBARIjCg1kZWZhdWx0X21vZGVsGAQgASgJQge6SARyAhABSAKIAQESKgoHYXBpX2tleRgFIAEoCUIZukgWchQyEl4oWyEtfl17MTYsNTEyfSk/JBIsCglhZG1pbl9rZXkYBiABKAlCGbpIFnIUMhJeKFshLX5dezE2LDUxMn0pPyQSMgoKbWFzdGVyX2tleRgHIAEoCUIeukgbchkyF14oW0EtWmEtejAtOSsvXXs0M309KT8kEk0KCWxvZ19sZXZlbBgIIAEoCUI1ukgycjBSBXRyYWNlUgVkZWJ1Z1IEaW5mb1IEd2FyblIFZXJyb3JSBWZhdGFsUgZzaWxlbnRIA4gBARJZCglwcm92aWRlcnMYCSADKAsyIS5hdGVsaWVyLnYxLkNvbmZpZy5Qcm92aWRlcnNFbnRyeUIjukggmgEdIhtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYyfSQSMAoHYWxpYXNlcxgKIAMoCzIfLmF0ZWxpZXIudjEuQ29uZmlnLkFsaWFzZXNFbnRyeRIoCgZlZ3Jlc3MYCyABKAsyGC5hdGVsaWVyLnYxLkVncmVzc0NvbmZpZxIiCgN0bHMYDCABKAsyFS5hdGVsaWVyLnYxLlRsc0NvbmZpZxIkCgRjb3JzGA0gASgLMhYuYXRlbGllci52MS5Db3JzQ29uZmlnEigKBmxpbWl0cxgOIAEoCzIYLmF0ZWxpZXIudjEuTGltaXRzQ29uZmlnEi8KFWxpbmtfbGlmZXRpbWVfc2Vjb25kcxgPIAEoDUILukgIKgYYgPUkKAFIBIgBARIlCgZwcmljZXMYECADKAsyFS5hdGVsaWVyLnYxLlByaWNlUnVsZRIiCgpwcmljZV91bml0GBEgASgJQgm6SAZyBBABGCBIBYgBARIjCg1jYXRhbG9nX2ZpbGVzGBIgAygJQgy6SAmSAQYiBHICEAESIgoFdGFza3MYEyABKAlCDrpIC3IJUgJvblIDb2ZmSAaIAQESNQoMZGF0YWJhc2VfdXJsGBQgASgJQh+6SBxyGjIYXihwb3N0Z3JlcyhxbCk/Oi8vXFMrKT8kEiAKAnMzGBUgASgLMhQuYXRlbGllci52MS5TM0NvbmZpZxJAChRwcmV2aW91c19tYXN0ZXJfa2V5cxgWIAMoCUIiukgfkgEcEAgiGHIWMhReW0EtWmEtejAtOSsvXXs0M309JBIxChhrZWVwX3Jlc3VsdHNfZm9yX3NlY29uZHMYFyABKA1CCrpIByoFGICangFIB4gBARIxChZrZWVwX3Rhc2tzX2Zvcl9zZWNvbmRzGBggASgNQgy6SAkqBxiA54QPKDxICIgBARpMCg5Qcm92aWRlcnNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5hdGVsaWVyLnYxLlByb3ZpZGVyQ29uZmlnOgI4ARouCgxBbGlhc2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdfbGlzdGVuQgsKCV9kYXRhX2RpckIQCg5fZGVmYXVsdF9tb2RlbEIMCgpfbG9nX2xldmVsQhgKFl9saW5rX2xpZmV0aW1lX3NlY29uZHNCDQoLX3ByaWNlX3VuaXRCCAoGX3Rhc2tzQhsKGV9rZWVwX3Jlc3VsdHNfZm9yX3NlY29uZHNCGQoXX2tlZXBfdGFza3NfZm9yX3NlY29uZHMiywIKCFMzQ29uZmlnEjwKBmJ1Y2tldBgBIAEoCUIsukgpcicyJV4oW2EtejAtOV1bYS16MC05Li1dezEsNjF9W2EtejAtOV0pPyQSMgoIZW5kcG9pbnQYAiABKAlCILpIHXIbMhleKGh0dHBzPzovL1teXHMvPyNdKy8/KT8kEi0KBnJlZ2lvbhgDIAEoCUIYukgVchMyEV5bYS16MC05LV17MSw0MH0kSACIAQESLAoGcHJlZml4GAQgASgJQhy6SBlyFzIVXihbQS1aYS16MC05Ll8tXSsvKSokEh8KDWFjY2Vzc19rZXlfaWQYBSABKAlCCLpIBXIDGIACEiMKEXNlY3JldF9hY2Nlc3Nfa2V5GAYgASgJQgi6SAVyAxiAAhIfCg1zZXNzaW9uX3Rva2VuGAcgASgJQgi6SAVyAxiAIEIJCgdfcmVnaW9uItwFCg5Qcm92aWRlckNvbmZpZxJCCgdhZGFwdGVyGAEgASgJQjG6SC5yLFIAUgZvcGVuYWlSBWF6dXJlUglzdGFiaWxpdHlSBmdvb2dsZVIGc2tldGNoEi8KCGJhc2VfdXJsGAIgASgJQh26SBpyGDIWXihodHRwcz86Ly9bXlxzPyNdKyk/JBIZCgdhcGlfa2V5GAMgASgJQgi6SAVyAxiAIBIOCgZtb2RlbHMYBCADKAkSOAoHaGVhZGVycxgFIAMoCzInLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuSGVhZGVyc0VudHJ5EigKD21heF9jb25uZWN0aW9ucxgGIAEoDUIKukgHKgUYkE4oAUgAiAEBEigKD3RpbWVvdXRfc2Vjb25kcxgHIAEoDUIKukgHKgUYkBwoAUgBiAEBEhAKCGRpc2FibGVkGAggASgIEjIKB3JldGlyZWQYCSABKAlCIbpIHnIcUgBSB3JlcGxhY2VSB2ZvcndhcmRSBnJlZnVzZRIxCgthcGlfdmVyc2lvbhgKIAEoCUIcukgZchcyFV5bQS1aYS16MC05Li1dezAsNjR9JBJvCgtkZXBsb3ltZW50cxgLIAMoCzIrLmF0ZWxpZXIudjEuUHJvdmlkZXJDb25maWcuRGVwbG95bWVudHNFbnRyeUItukgqmgEnKiVyIzIhXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MCw2M30kEiYKBGF1dGgYDCABKAlCGLpIFXITUgBSB2FwaV9rZXlSBmJlYXJlchouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoyChBEZXBsb3ltZW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEgoQX21heF9jb25uZWN0aW9uc0ISChBfdGltZW91dF9zZWNvbmRzIh0KDEVncmVzc0NvbmZpZxINCgVhbGxvdxgBIAMoCSJJCglUbHNDb25maWcSIQoQY2VydGlmaWNhdGVfZmlsZRgBIAEoCUIHukgEcgIQARIZCghrZXlfZmlsZRgCIAEoCUIHukgEcgIQASJICgpDb3JzQ29uZmlnEjoKDWFsbG93X29yaWdpbnMYASADKAlCI7pIIJIBHSIbchkyF14oXCp8aHR0cHM/Oi8vW15ccy9dKykkIoIDCgxMaW1pdHNDb25maWcSJwoNbWF4X2luX2ZsaWdodBgBIAEoDUILukgIKgYYwIQ9KAFIAIgBARIpCg5tYXhfYm9keV9ieXRlcxgCIAEoDUIMukgJKgcYgICAICgBSAGIAQESKQoPbWF4X2Nvbm5lY3Rpb25zGAMgASgNQgu6SAgqBhjAhD0oAUgCiAEBEiQKDWRyYWluX3NlY29uZHMYBCABKA1CCLpIBSoDGJAcSAOIAQESKgoRbWF4X3J1bm5pbmdfdGFza3MYBSABKA1CCrpIByoFGJBOKAFIBIgBARIrChBtYXhfcXVldWVkX3Rhc2tzGAYgASgNQgy6SAkqBxiAreIEKAFIBYgBAUIQCg5fbWF4X2luX2ZsaWdodEIRCg9fbWF4X2JvZHlfYnl0ZXNCEgoQX21heF9jb25uZWN0aW9uc0IQCg5fZHJhaW5fc2Vjb25kc0IUChJfbWF4X3J1bm5pbmdfdGFza3NCEwoRX21heF9xdWV1ZWRfdGFza3Mi9AIKCVByaWNlUnVsZRIcCgZtb2RlbHMYASADKAlCDLpICZIBBiIEcgIQARIfCglwcm92aWRlcnMYAiADKAlCDLpICZIBBiIEcgIQARJQCglxdWFsaXRpZXMYAyADKAlCPbpIOpIBNyI1cjNSBGF1dG9SCHN0YW5kYXJkUgJoZFIDbG93UgZtZWRpdW1SBGhpZ2hSBXhoaWdoUgNtYXgSMgoJcGVyX2ltYWdlGAQgASgBQhq6SBfIAQESEhkAAAAAgIQuQSkAAAAAAAAAAEgAiAEBEkMKBXNpemVzGAUgAygJQjS6SDGSAS4iLHIqMiheKGF1dG98WzEtOV1bMC05XXswLDR9eFsxLTldWzAtOV17MCw0fSkkEjgKEm90aGVyX3NpemVzX2ZhY3RvchgGIAEoAUIXukgUEhIZAAAAAABAj0ApAAAAAAAAAABIAYgBAUIMCgpfcGVyX2ltYWdlQhUKE19vdGhlcl9zaXplc19mYWN0b3JiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
  * The server's configuration: `atelier.yaml` in snake_case, below the environment variables named here.
@@ -148,6 +148,53 @@ export type Config = Message<"atelier.v1.Config"> & {
    * @generated from field: repeated string catalog_files = 18;
    */
   catalogFiles: string[];
+
+  /**
+   * Whether requests are recorded before they are sent, so that nothing is paid twice and nothing paid is lost: "on" or "off". With "off"
+   * answers only pass through: no tasks, no callbacks, no `Idempotency-Key`. Unset: "on".
+   *
+   * @generated from field: optional string tasks = 19;
+   */
+  tasks?: string | undefined;
+
+  /**
+   * PostgreSQL to keep everything in, for any number of processes: postgres://user:password@host:port/database. Needs `master_key` and `s3`.
+   * Unset: a database in `data_dir`, for one process. Environment: DATABASE_URL.
+   *
+   * @generated from field: string database_url = 20;
+   */
+  databaseUrl: string;
+
+  /**
+   * S3-compatible store for images. Unset: the directory `data_dir`.
+   *
+   * @generated from field: atelier.v1.S3Config s3 = 21;
+   */
+  s3?: S3Config | undefined;
+
+  /**
+   * Earlier master keys, newest first: what they sealed can still be opened, and links that they signed work until they expire. Of several
+   * processes each must know a new key here before any of them has it as `master_key`.
+   * Environment: ATELIER_PREVIOUS_MASTER_KEYS, separated by commas.
+   *
+   * @generated from field: repeated string previous_master_keys = 22;
+   */
+  previousMasterKeys: string[];
+
+  /**
+   * Seconds for which the result of a request that somebody waited for is kept after it was delivered. Unset: 600.
+   *
+   * @generated from field: optional uint32 keep_results_for_seconds = 23;
+   */
+  keepResultsForSeconds?: number | undefined;
+
+  /**
+   * Seconds for which an asynchronous task and its result are kept after it became final, and any result that was not delivered. Unset:
+   * 604800, seven days.
+   *
+   * @generated from field: optional uint32 keep_tasks_for_seconds = 24;
+   */
+  keepTasksForSeconds?: number | undefined;
 };
 
 /**
@@ -156,6 +203,69 @@ export type Config = Message<"atelier.v1.Config"> & {
  */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_atelier_v1_config, 0);
+
+/**
+ * An S3-compatible store. Keys may come from the environment instead: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.
+ *
+ * @generated from message atelier.v1.S3Config
+ */
+export type S3Config = Message<"atelier.v1.S3Config"> & {
+  /**
+   * Bucket; it must exist. Required. Environment: ATELIER_S3_BUCKET.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * Address of the service, e.g. https://minio.internal:9000. Unset: Amazon's in `region`. Environment: ATELIER_S3_ENDPOINT.
+   *
+   * @generated from field: string endpoint = 2;
+   */
+  endpoint: string;
+
+  /**
+   * Region. Unset: us-east-1. Environment: AWS_REGION.
+   *
+   * @generated from field: optional string region = 3;
+   */
+  region?: string | undefined;
+
+  /**
+   * What the names of all objects begin with, e.g. "atelier/". Unset: nothing.
+   *
+   * @generated from field: string prefix = 4;
+   */
+  prefix: string;
+
+  /**
+   * Access key.
+   *
+   * @generated from field: string access_key_id = 5;
+   */
+  accessKeyId: string;
+
+  /**
+   * Secret of the access key.
+   *
+   * @generated from field: string secret_access_key = 6;
+   */
+  secretAccessKey: string;
+
+  /**
+   * Session token, where the access key is a temporary one. It is not renewed.
+   *
+   * @generated from field: string session_token = 7;
+   */
+  sessionToken: string;
+};
+
+/**
+ * Describes the message atelier.v1.S3Config.
+ * Use `create(S3ConfigSchema)` to create a new message.
+ */
+export const S3ConfigSchema: GenMessage<S3Config> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_config, 1);
 
 /**
  * One configured provider.
@@ -259,7 +369,7 @@ export type ProviderConfig = Message<"atelier.v1.ProviderConfig"> & {
  * Use `create(ProviderConfigSchema)` to create a new message.
  */
 export const ProviderConfigSchema: GenMessage<ProviderConfig> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 1);
+  messageDesc(file_atelier_v1_config, 2);
 
 /**
  * Which private addresses a URL that somebody else wrote may reach.
@@ -280,7 +390,7 @@ export type EgressConfig = Message<"atelier.v1.EgressConfig"> & {
  * Use `create(EgressConfigSchema)` to create a new message.
  */
 export const EgressConfigSchema: GenMessage<EgressConfig> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 2);
+  messageDesc(file_atelier_v1_config, 3);
 
 /**
  * Certificate for TLS.
@@ -308,7 +418,7 @@ export type TlsConfig = Message<"atelier.v1.TlsConfig"> & {
  * Use `create(TlsConfigSchema)` to create a new message.
  */
 export const TlsConfigSchema: GenMessage<TlsConfig> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 3);
+  messageDesc(file_atelier_v1_config, 4);
 
 /**
  * Which browser pages may call.
@@ -329,7 +439,7 @@ export type CorsConfig = Message<"atelier.v1.CorsConfig"> & {
  * Use `create(CorsConfigSchema)` to create a new message.
  */
 export const CorsConfigSchema: GenMessage<CorsConfig> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 4);
+  messageDesc(file_atelier_v1_config, 5);
 
 /**
  * Limits that keep the server alive.
@@ -364,6 +474,20 @@ export type LimitsConfig = Message<"atelier.v1.LimitsConfig"> & {
    * @generated from field: optional uint32 drain_seconds = 4;
    */
   drainSeconds?: number | undefined;
+
+  /**
+   * Most asynchronous tasks that this process works on at a time. Unset: 64.
+   *
+   * @generated from field: optional uint32 max_running_tasks = 5;
+   */
+  maxRunningTasks?: number | undefined;
+
+  /**
+   * Most asynchronous tasks that may wait; above it callers get 503 with `retry-after`. Unset: 100000.
+   *
+   * @generated from field: optional uint32 max_queued_tasks = 6;
+   */
+  maxQueuedTasks?: number | undefined;
 };
 
 /**
@@ -371,7 +495,7 @@ export type LimitsConfig = Message<"atelier.v1.LimitsConfig"> & {
  * Use `create(LimitsConfigSchema)` to create a new message.
  */
 export const LimitsConfigSchema: GenMessage<LimitsConfig> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 5);
+  messageDesc(file_atelier_v1_config, 6);
 
 /**
  * What callers are charged for each image of some models.
@@ -427,5 +551,5 @@ export type PriceRule = Message<"atelier.v1.PriceRule"> & {
  * Use `create(PriceRuleSchema)` to create a new message.
  */
 export const PriceRuleSchema: GenMessage<PriceRule> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_config, 6);
+  messageDesc(file_atelier_v1_config, 7);
 

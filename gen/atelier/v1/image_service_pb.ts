@@ -2,8 +2,8 @@
 // @generated from file atelier/v1/image_service.proto (package atelier.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { AspectRatio, Background, Cost, CostEstimate, Dimensions, Image, ImageSource, InputFidelity, Moderation, OutputFormat, Quality, Resolution, ResolvedParameters, ResponseFormat, Size, Style, Usage, Warning } from "./image_pb.ts";
 import { file_atelier_v1_image } from "./image_pb.ts";
 import type { Model } from "./model_pb.ts";
@@ -11,13 +11,13 @@ import { file_atelier_v1_model } from "./model_pb.ts";
 import { file_atelier_v1_options } from "./options_pb.ts";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
-import type { JsonObject, Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file atelier/v1/image_service.proto.
  */
 export const file_atelier_v1_image_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEivAgKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAgSJAoOcGFydGlhbF9pbWFnZXMYFyABKA1CB7pIBCoCGANIBYgBAUIbCg5tb2RlbF9zZWxlY3RvchIJirUYBW1vZGVsQhkKDXNpemVfc2VsZWN0b3ISCIq1GARzaXplQgQKAl9uQhUKE19vdXRwdXRfY29tcHJlc3Npb25CBwoFX3NlZWRCEQoPX3BhcnRpYWxfaW1hZ2VzIlkKG1N0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKGAgocU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIuCghhY2NlcHRlZBgBIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtQWNjZXB0ZWRIABIuCghwcm9ncmVzcxgCIAEoCzIaLmF0ZWxpZXIudjEuU3RyZWFtUHJvZ3Jlc3NIABInCgVjaHVuaxgDIAEoCzIWLmF0ZWxpZXIudjEuSW1hZ2VDaHVua0gAEiIKBWltYWdlGAQgASgLMhEuYXRlbGllci52MS5JbWFnZUgAEjAKCWNvbXBsZXRlZBgFIAEoCzIbLmF0ZWxpZXIudjEuU3RyZWFtQ29tcGxldGVkSABCBwoFZXZlbnQiaQoOU3RyZWFtQWNjZXB0ZWQSDwoHdGFza19pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyIiCg5TdHJlYW1Qcm9ncmVzcxIQCghmcmFjdGlvbhgBIAEoASJlCgpJbWFnZUNodW5rEg0KBWluZGV4GAEgASgNEhoKDXByZXZpZXdfaW5kZXgYAiABKA1IAIgBARIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAhCEAoOX3ByZXZpZXdfaW5kZXgi7wEKD1N0cmVhbUNvbXBsZXRlZBIPCgdjcmVhdGVkGAEgASgDEiAKBXVzYWdlGAIgASgLMhEuYXRlbGllci52MS5Vc2FnZRIwCghyZXNvbHZlZBgDIAEoCzIeLmF0ZWxpZXIudjEuUmVzb2x2ZWRQYXJhbWV0ZXJzEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nEh4KBGNvc3QYBSABKAsyEC5hdGVsaWVyLnYxLkNvc3QSMAoPcHJvdmlkZXJfZmllbGRzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLLAgoWR2VuZXJhdGVJbWFnZXNSZXNwb25zZRIPCgdjcmVhdGVkGAEgASgDEiEKBmltYWdlcxgCIAMoCzIRLmF0ZWxpZXIudjEuSW1hZ2USIAoFdXNhZ2UYAyABKAsyES5hdGVsaWVyLnYxLlVzYWdlEjAKCHJlc29sdmVkGAQgASgLMh4uYXRlbGllci52MS5SZXNvbHZlZFBhcmFtZXRlcnMSJQoId2FybmluZ3MYBSADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSHgoEY29zdBgIIAEoCzIQLmF0ZWxpZXIudjEuQ29zdBIPCgd0YXNrX2lkGAkgASgJEjAKD3Byb3ZpZGVyX2ZpZWxkcxgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiUQoTRXN0aW1hdGVDb3N0UmVxdWVzdBI6CgdyZXF1ZXN0GAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBASKKAQoURXN0aW1hdGVDb3N0UmVzcG9uc2USKgoIZXN0aW1hdGUYASABKAsyGC5hdGVsaWVyLnYxLkNvc3RFc3RpbWF0ZRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRIlCgh3YXJuaW5ncxgEIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZyLrAQoRRWRpdEltYWdlc1JlcXVlc3QSPQoKcGFyYW1ldGVycxgBIAEoCzIhLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXF1ZXN0Qga6SAPIAQESMwoGaW1hZ2VzGAIgAygLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZUIKukgHkgEECAEQEBIlCgRtYXNrGAMgASgLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZRI7Cg5pbnB1dF9maWRlbGl0eRgEIAEoDjIZLmF0ZWxpZXIudjEuSW5wdXRGaWRlbGl0eUIIukgFggECEAEiSAoSRWRpdEltYWdlc1Jlc3BvbnNlEjIKBnJlc3VsdBgBIAEoCzIiLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXNwb25zZSJRChdTdHJlYW1FZGl0SW1hZ2VzUmVxdWVzdBI2CgdyZXF1ZXN0GAEgASgLMh0uYXRlbGllci52MS5FZGl0SW1hZ2VzUmVxdWVzdEIGukgDyAEBIlQKGFN0cmVhbUVkaXRJbWFnZXNSZXNwb25zZRI4CgZyZXN1bHQYASABKAsyKC5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVzcG9uc2UigAEKF0NyZWF0ZVZhcmlhdGlvbnNSZXF1ZXN0Ei4KBWltYWdlGAEgASgLMhcuYXRlbGllci52MS5JbWFnZVNvdXJjZUIGukgDyAEBEjUKCnBhcmFtZXRlcnMYAiABKAsyIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdCJOChhDcmVhdGVWYXJpYXRpb25zUmVzcG9uc2USMgoGcmVzdWx0GAEgASgLMiIuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1Jlc3BvbnNlIi0KElVwbG9hZEltYWdlUmVxdWVzdBIXCgRkYXRhGAEgASgMQgm6SAZ6BBiAgEAijwEKE1VwbG9hZEltYWdlUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSEgoKbWVkaWFfdHlwZRgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEioKCmRpbWVuc2lvbnMYBCABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSEgoKZXhwaXJlc19hdBgFIAEoAzKLBQoMSW1hZ2VTZXJ2aWNlElcKDkdlbmVyYXRlSW1hZ2VzEiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3QaIi5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVzcG9uc2USawoUU3RyZWFtR2VuZXJhdGVJbWFnZXMSJy5hdGVsaWVyLnYxLlN0cmVhbUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBooLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZTABElYKDEVzdGltYXRlQ29zdBIfLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVxdWVzdBogLmF0ZWxpZXIudjEuRXN0aW1hdGVDb3N0UmVzcG9uc2UiA5ACARJLCgpFZGl0SW1hZ2VzEh0uYXRlbGllci52MS5FZGl0SW1hZ2VzUmVxdWVzdBoeLmF0ZWxpZXIudjEuRWRpdEltYWdlc1Jlc3BvbnNlEl8KEFN0cmVhbUVkaXRJbWFnZXMSIy5hdGVsaWVyLnYxLlN0cmVhbUVkaXRJbWFnZXNSZXF1ZXN0GiQuYXRlbGllci52MS5TdHJlYW1FZGl0SW1hZ2VzUmVzcG9uc2UwARJdChBDcmVhdGVWYXJpYXRpb25zEiMuYXRlbGllci52MS5DcmVhdGVWYXJpYXRpb25zUmVxdWVzdBokLmF0ZWxpZXIudjEuQ3JlYXRlVmFyaWF0aW9uc1Jlc3BvbnNlElAKC1VwbG9hZEltYWdlEh4uYXRlbGllci52MS5VcGxvYWRJbWFnZVJlcXVlc3QaHy5hdGVsaWVyLnYxLlVwbG9hZEltYWdlUmVzcG9uc2UoAWIGcHJvdG8z", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Ch5hdGVsaWVyL3YxL2ltYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEisAkKFUdlbmVyYXRlSW1hZ2VzUmVxdWVzdBIbCgZwcm9tcHQYASABKAlCC7pICHIGEAEYgIAIEi4KBW1vZGVsGAIgASgOMhEuYXRlbGllci52MS5Nb2RlbEIKukgHggEEEAEgAEgAEiAKCm1vZGVsX25hbWUYAyABKAlCCrpIB3IFEAEYgAJIABIZCgFuGAQgASgNQgm6SAYqBBgKKAFIAogBARIsCgRzaXplGAUgASgOMhAuYXRlbGllci52MS5TaXplQgq6SAeCAQQQASAASAESLAoKZGltZW5zaW9ucxgGIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9uc0gBEi8KDGFzcGVjdF9yYXRpbxgHIAEoCzIXLmF0ZWxpZXIudjEuQXNwZWN0UmF0aW9IARI0CgpyZXNvbHV0aW9uGAggASgOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgi6SAWCAQIQARIuCgdxdWFsaXR5GAkgASgOMhMuYXRlbGllci52MS5RdWFsaXR5Qgi6SAWCAQIQARIqCgVzdHlsZRgKIAEoDjIRLmF0ZWxpZXIudjEuU3R5bGVCCLpIBYIBAhABEj0KD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoDjIaLmF0ZWxpZXIudjEuUmVzcG9uc2VGb3JtYXRCCLpIBYIBAhABEjQKCmJhY2tncm91bmQYDCABKA4yFi5hdGVsaWVyLnYxLkJhY2tncm91bmRCCLpIBYIBAhABEjkKDW91dHB1dF9mb3JtYXQYDSABKA4yGC5hdGVsaWVyLnYxLk91dHB1dEZvcm1hdEIIukgFggECEAESKAoSb3V0cHV0X2NvbXByZXNzaW9uGA4gASgNQge6SAQqAhhkSAOIAQESNAoKbW9kZXJhdGlvbhgPIAEoDjIWLmF0ZWxpZXIudjEuTW9kZXJhdGlvbkIIukgFggECEAESEQoEc2VlZBgQIAEoDUgEiAEBEiIKD25lZ2F0aXZlX3Byb21wdBgRIAEoCUIJukgGcgQYgIAIEhYKBHVzZXIYEiABKAlCCLpIBXIDGIAEEiMKEXNhZmV0eV9pZGVudGlmaWVyGBMgASgJQgi6SAVyAxiABBIxChBwcm92aWRlcl9vcHRpb25zGBQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIcCgpyZXF1ZXN0X2lkGBUgASgJQgi6SAVyAxj/ARIOCgZzdHJpY3QYFiABKAgSJAoOcGFydGlhbF9pbWFnZXMYFyABKA1CB7pIBCoCGANIBYgBARI3Cgxvbl9pbnRlcnJ1cHQYGCABKA4yFy5hdGVsaWVyLnYxLk9uSW50ZXJydXB0Qgi6SAWCAQIQARI5Cg1vbl9kaXNjb25uZWN0GBkgASgOMhguYXRlbGllci52MS5PbkRpc2Nvbm5lY3RCCLpIBYIBAhABQhsKDm1vZGVsX3NlbGVjdG9yEgmKtRgFbW9kZWxCGQoNc2l6ZV9zZWxlY3RvchIIirUYBHNpemVCBAoCX25CFQoTX291dHB1dF9jb21wcmVzc2lvbkIHCgVfc2VlZEIRCg9fcGFydGlhbF9pbWFnZXMiWQobU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXF1ZXN0EjoKB3JlcXVlc3QYASABKAsyIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdEIGukgDyAEBIoYCChxTdHJlYW1HZW5lcmF0ZUltYWdlc1Jlc3BvbnNlEi4KCGFjY2VwdGVkGAEgASgLMhouYXRlbGllci52MS5TdHJlYW1BY2NlcHRlZEgAEi4KCHByb2dyZXNzGAIgASgLMhouYXRlbGllci52MS5TdHJlYW1Qcm9ncmVzc0gAEicKBWNodW5rGAMgASgLMhYuYXRlbGllci52MS5JbWFnZUNodW5rSAASIgoFaW1hZ2UYBCABKAsyES5hdGVsaWVyLnYxLkltYWdlSAASMAoJY29tcGxldGVkGAUgASgLMhsuYXRlbGllci52MS5TdHJlYW1Db21wbGV0ZWRIAEIHCgVldmVudCJpCg5TdHJlYW1BY2NlcHRlZBIPCgd0YXNrX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEg0KBW1vZGVsGAMgASgJEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nIiIKDlN0cmVhbVByb2dyZXNzEhAKCGZyYWN0aW9uGAEgASgBImUKCkltYWdlQ2h1bmsSDQoFaW5kZXgYASABKA0SGgoNcHJldmlld19pbmRleBgCIAEoDUgAiAEBEgwKBGRhdGEYAyABKAwSDAoEbGFzdBgEIAEoCEIQCg5fcHJldmlld19pbmRleCLvAQoPU3RyZWFtQ29tcGxldGVkEg8KB2NyZWF0ZWQYASABKAMSIAoFdXNhZ2UYAiABKAsyES5hdGVsaWVyLnYxLlVzYWdlEjAKCHJlc29sdmVkGAMgASgLMh4uYXRlbGllci52MS5SZXNvbHZlZFBhcmFtZXRlcnMSJQoId2FybmluZ3MYBCADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSHgoEY29zdBgFIAEoCzIQLmF0ZWxpZXIudjEuQ29zdBIwCg9wcm92aWRlcl9maWVsZHMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IssCChZHZW5lcmF0ZUltYWdlc1Jlc3BvbnNlEg8KB2NyZWF0ZWQYASABKAMSIQoGaW1hZ2VzGAIgAygLMhEuYXRlbGllci52MS5JbWFnZRIgCgV1c2FnZRgDIAEoCzIRLmF0ZWxpZXIudjEuVXNhZ2USMAoIcmVzb2x2ZWQYBCABKAsyHi5hdGVsaWVyLnYxLlJlc29sdmVkUGFyYW1ldGVycxIlCgh3YXJuaW5ncxgFIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZxIQCghwcm92aWRlchgGIAEoCRINCgVtb2RlbBgHIAEoCRIeCgRjb3N0GAggASgLMhAuYXRlbGllci52MS5Db3N0Eg8KB3Rhc2tfaWQYCSABKAkSMAoPcHJvdmlkZXJfZmllbGRzGAogASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJRChNFc3RpbWF0ZUNvc3RSZXF1ZXN0EjoKB3JlcXVlc3QYASABKAsyIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdEIGukgDyAEBIooBChRFc3RpbWF0ZUNvc3RSZXNwb25zZRIqCghlc3RpbWF0ZRgBIAEoCzIYLmF0ZWxpZXIudjEuQ29zdEVzdGltYXRlEhAKCHByb3ZpZGVyGAIgASgJEg0KBW1vZGVsGAMgASgJEiUKCHdhcm5pbmdzGAQgAygLMhMuYXRlbGllci52MS5XYXJuaW5nIusBChFFZGl0SW1hZ2VzUmVxdWVzdBI9CgpwYXJhbWV0ZXJzGAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RCBrpIA8gBARIzCgZpbWFnZXMYAiADKAsyFy5hdGVsaWVyLnYxLkltYWdlU291cmNlQgq6SAeSAQQIARAQEiUKBG1hc2sYAyABKAsyFy5hdGVsaWVyLnYxLkltYWdlU291cmNlEjsKDmlucHV0X2ZpZGVsaXR5GAQgASgOMhkuYXRlbGllci52MS5JbnB1dEZpZGVsaXR5Qgi6SAWCAQIQASJIChJFZGl0SW1hZ2VzUmVzcG9uc2USMgoGcmVzdWx0GAEgASgLMiIuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1Jlc3BvbnNlIlEKF1N0cmVhbUVkaXRJbWFnZXNSZXF1ZXN0EjYKB3JlcXVlc3QYASABKAsyHS5hdGVsaWVyLnYxLkVkaXRJbWFnZXNSZXF1ZXN0Qga6SAPIAQEiVAoYU3RyZWFtRWRpdEltYWdlc1Jlc3BvbnNlEjgKBnJlc3VsdBgBIAEoCzIoLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXNwb25zZSKAAQoXQ3JlYXRlVmFyaWF0aW9uc1JlcXVlc3QSLgoFaW1hZ2UYASABKAsyFy5hdGVsaWVyLnYxLkltYWdlU291cmNlQga6SAPIAQESNQoKcGFyYW1ldGVycxgCIAEoCzIhLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXF1ZXN0Ik4KGENyZWF0ZVZhcmlhdGlvbnNSZXNwb25zZRIyCgZyZXN1bHQYASABKAsyIi5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVzcG9uc2UiLQoSVXBsb2FkSW1hZ2VSZXF1ZXN0EhcKBGRhdGEYASABKAxCCbpIBnoEGICAQCKPAQoTVXBsb2FkSW1hZ2VSZXNwb25zZRIQCghpbWFnZV9pZBgBIAEoCRISCgptZWRpYV90eXBlGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSKgoKZGltZW5zaW9ucxgEIAEoCzIWLmF0ZWxpZXIudjEuRGltZW5zaW9ucxISCgpleHBpcmVzX2F0GAUgASgDIjEKEkRlbGV0ZUltYWdlUmVxdWVzdBIbCghpbWFnZV9pZBgBIAEoCUIJukgGcgQQARhAIhUKE0RlbGV0ZUltYWdlUmVzcG9uc2UqbwoLT25JbnRlcnJ1cHQSHAoYT05fSU5URVJSVVBUX1VOU1BFQ0lGSUVEEAASHwoRT05fSU5URVJSVVBUX0ZBSUwQARoIirUYBGZhaWwSIQoST05fSU5URVJSVVBUX1JFVFJZEAIaCYq1GAVyZXRyeSp1CgxPbkRpc2Nvbm5lY3QSHQoZT05fRElTQ09OTkVDVF9VTlNQRUNJRklFRBAAEiAKEk9OX0RJU0NPTk5FQ1RfS0VFUBABGgiKtRgEa2VlcBIkChRPTl9ESVNDT05ORUNUX0NBTkNFTBACGgqKtRgGY2FuY2VsMtsFCgxJbWFnZVNlcnZpY2USVwoOR2VuZXJhdGVJbWFnZXMSIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdBoiLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXNwb25zZRJrChRTdHJlYW1HZW5lcmF0ZUltYWdlcxInLmF0ZWxpZXIudjEuU3RyZWFtR2VuZXJhdGVJbWFnZXNSZXF1ZXN0GiguYXRlbGllci52MS5TdHJlYW1HZW5lcmF0ZUltYWdlc1Jlc3BvbnNlMAESVgoMRXN0aW1hdGVDb3N0Eh8uYXRlbGllci52MS5Fc3RpbWF0ZUNvc3RSZXF1ZXN0GiAuYXRlbGllci52MS5Fc3RpbWF0ZUNvc3RSZXNwb25zZSIDkAIBEksKCkVkaXRJbWFnZXMSHS5hdGVsaWVyLnYxLkVkaXRJbWFnZXNSZXF1ZXN0Gh4uYXRlbGllci52MS5FZGl0SW1hZ2VzUmVzcG9uc2USXwoQU3RyZWFtRWRpdEltYWdlcxIjLmF0ZWxpZXIudjEuU3RyZWFtRWRpdEltYWdlc1JlcXVlc3QaJC5hdGVsaWVyLnYxLlN0cmVhbUVkaXRJbWFnZXNSZXNwb25zZTABEl0KEENyZWF0ZVZhcmlhdGlvbnMSIy5hdGVsaWVyLnYxLkNyZWF0ZVZhcmlhdGlvbnNSZXF1ZXN0GiQuYXRlbGllci52MS5DcmVhdGVWYXJpYXRpb25zUmVzcG9uc2USUAoLVXBsb2FkSW1hZ2USHi5hdGVsaWVyLnYxLlVwbG9hZEltYWdlUmVxdWVzdBofLmF0ZWxpZXIudjEuVXBsb2FkSW1hZ2VSZXNwb25zZSgBEk4KC0RlbGV0ZUltYWdlEh4uYXRlbGllci52MS5EZWxldGVJbWFnZVJlcXVlc3QaHy5hdGVsaWVyLnYxLkRlbGV0ZUltYWdlUmVzcG9uc2ViBnByb3RvMw", [file_atelier_v1_image, file_atelier_v1_model, file_atelier_v1_options, file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * Asks for images.
@@ -208,6 +208,22 @@ export type GenerateImagesRequest = Message<"atelier.v1.GenerateImagesRequest"> 
    * @generated from field: optional uint32 partial_images = 23;
    */
   partialImages?: number | undefined;
+
+  /**
+   * What to do when the server ends after the request was sent to a provider that cannot be asked what became of it. Unset means fail.
+   * REST: header `x-atelier-on-interrupt`.
+   *
+   * @generated from field: atelier.v1.OnInterrupt on_interrupt = 24;
+   */
+  onInterrupt: OnInterrupt;
+
+  /**
+   * What to do when the caller goes away, or its deadline passes, after the request was sent to a provider. Unset: keep, except where
+   * cancelling costs nothing. REST: header `x-atelier-on-disconnect`.
+   *
+   * @generated from field: atelier.v1.OnDisconnect on_disconnect = 25;
+   */
+  onDisconnect: OnDisconnect;
 };
 
 /**
@@ -832,6 +848,124 @@ export const UploadImageResponseSchema: GenMessage<UploadImageResponse> = /*@__P
   messageDesc(file_atelier_v1_image_service, 17);
 
 /**
+ * Deletes an image.
+ *
+ * @generated from message atelier.v1.DeleteImageRequest
+ */
+export type DeleteImageRequest = Message<"atelier.v1.DeleteImageRequest"> & {
+  /**
+   * Its id: what follows /images/ in its links. Required.
+   *
+   * @generated from field: string image_id = 1;
+   */
+  imageId: string;
+};
+
+/**
+ * Describes the message atelier.v1.DeleteImageRequest.
+ * Use `create(DeleteImageRequestSchema)` to create a new message.
+ */
+export const DeleteImageRequestSchema: GenMessage<DeleteImageRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 18);
+
+/**
+ * The image is gone.
+ *
+ * @generated from message atelier.v1.DeleteImageResponse
+ */
+export type DeleteImageResponse = Message<"atelier.v1.DeleteImageResponse"> & {
+};
+
+/**
+ * Describes the message atelier.v1.DeleteImageResponse.
+ * Use `create(DeleteImageResponseSchema)` to create a new message.
+ */
+export const DeleteImageResponseSchema: GenMessage<DeleteImageResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_image_service, 19);
+
+/**
+ * What to do with a request whose outcome was lost in a crash of the server.
+ *
+ * @generated from enum atelier.v1.OnInterrupt
+ */
+export const OnInterrupt = {
+  /**
+   * As fail.
+   *
+   * @generated from enum value: ON_INTERRUPT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It ends as interrupted: nothing is sent, and billed, again.
+   *
+   * @generated from enum value: ON_INTERRUPT_FAIL = 1;
+   */
+  FAIL: 1,
+
+  /**
+   * It is sent again, and may be billed twice.
+   *
+   * @generated from enum value: ON_INTERRUPT_RETRY = 2;
+   */
+  RETRY: 2,
+} as const;
+
+/**
+ * What to do with a request whose outcome was lost in a crash of the server.
+ *
+ * @generated from enum atelier.v1.OnInterrupt
+ */
+export type OnInterrupt = (typeof OnInterrupt)[keyof typeof OnInterrupt] | UnknownEnum;
+
+/**
+ * Describes the enum atelier.v1.OnInterrupt.
+ */
+export const OnInterruptSchema: GenEnum<OnInterrupt> = /*@__PURE__*/
+  enumDesc(file_atelier_v1_image_service, 0);
+
+/**
+ * What to do with a request that nobody waits for any more.
+ *
+ * @generated from enum atelier.v1.OnDisconnect
+ */
+export const OnDisconnect = {
+  /**
+   * Keep, except where cancelling costs nothing.
+   *
+   * @generated from enum value: ON_DISCONNECT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Finish it and keep the result, to be fetched by its task id.
+   *
+   * @generated from enum value: ON_DISCONNECT_KEEP = 1;
+   */
+  KEEP: 1,
+
+  /**
+   * Cancel it at the provider, which may bill it nevertheless.
+   *
+   * @generated from enum value: ON_DISCONNECT_CANCEL = 2;
+   */
+  CANCEL: 2,
+} as const;
+
+/**
+ * What to do with a request that nobody waits for any more.
+ *
+ * @generated from enum atelier.v1.OnDisconnect
+ */
+export type OnDisconnect = (typeof OnDisconnect)[keyof typeof OnDisconnect] | UnknownEnum;
+
+/**
+ * Describes the enum atelier.v1.OnDisconnect.
+ */
+export const OnDisconnectSchema: GenEnum<OnDisconnect> = /*@__PURE__*/
+  enumDesc(file_atelier_v1_image_service, 1);
+
+/**
  * Makes images.
  *
  * @generated from service atelier.v1.ImageService
@@ -922,6 +1056,18 @@ export const ImageService: GenService<{
     methodKind: "client_streaming";
     input: typeof UploadImageRequestSchema;
     output: typeof UploadImageResponseSchema;
+  },
+  /**
+   * Deletes an image that this server keeps for the caller's organization. From then on every link to it leads nowhere.
+   *
+   * REST: DELETE /v1/images/{id}.
+   *
+   * @generated from rpc atelier.v1.ImageService.DeleteImage
+   */
+  deleteImage: {
+    methodKind: "unary";
+    input: typeof DeleteImageRequestSchema;
+    output: typeof DeleteImageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_atelier_v1_image_service, 0);
