@@ -1,15 +1,25 @@
 /** The database refused a statement, or is gone. */
 export class DatabaseError extends Error {
-  /** The driver's code, such as `ERR_SQLITE_ERROR`; `DATABASE_CLOSED` where there is no database any more. */
+  /** SQLSTATE, the driver's code such as `ERR_SQLITE_ERROR`, or `DATABASE_CLOSED`, `DATABASE_UNREACHABLE`, `RESULT_UNKNOWN`. */
   readonly code: string
   /** SQLite's extended result code, such as 2067 for a value that is not unique. */
   readonly resultCode: number | undefined
+  /** The database cannot be reached or cannot work at present. Nothing of the call was applied; the same call may succeed later. */
+  readonly isUnavailable: boolean
+  /** The connection broke before the answer came: the call was applied as a whole or not at all, and nobody can tell which. */
+  readonly isUnknown: boolean
 
-  constructor(message: string, code: string, resultCode?: number) {
-    super(message)
+  constructor(
+    message: string,
+    code: string,
+    details: { resultCode?: number | undefined; isUnavailable?: boolean; isUnknown?: boolean; cause?: unknown } = {}
+  ) {
+    super(message, details.cause === undefined ? {} : { cause: details.cause })
     this.name = 'DatabaseError'
     this.code = code
-    this.resultCode = resultCode
+    this.resultCode = details.resultCode
+    this.isUnavailable = details.isUnavailable ?? false
+    this.isUnknown = details.isUnknown ?? false
   }
 }
 
@@ -27,4 +37,9 @@ export class ConflictError extends Error {
     this.expectedRows = expectedRows
     this.affectedRows = affectedRows
   }
+}
+
+/** What every call to a database that is closed, or being closed, is rejected with. */
+export function closedError(): DatabaseError {
+  return new DatabaseError('the database is closed', 'DATABASE_CLOSED', { isUnavailable: true })
 }

@@ -2,7 +2,10 @@
 export interface Migration {
   /** Recorded in the database when the step has been applied. */
   name: string
-  /** SQL that means the same on SQLite and PostgreSQL; several statements, separated by semicolons. */
+  /**
+   * SQL that means the same on SQLite and PostgreSQL; several statements, separated by semicolons. The word text stands in it for the type
+   * alone: PostgreSQL is told to order it by its bytes, as SQLite does.
+   */
   up(nowMs: number): string
 }
 
@@ -34,7 +37,7 @@ export const migrations: readonly Migration[] = [
 
       create table blobs (
         id text not null primary key,
-        organization_id text not null references organizations (id),
+        organization_id text not null,
         media_type text not null,
         size_bytes bigint not null check (size_bytes > 0),
         created_at_ms bigint not null,
@@ -42,6 +45,135 @@ export const migrations: readonly Migration[] = [
       );
       create index blobs_by_organization on blobs (organization_id);
       create index blobs_by_expiry on blobs (expires_at_ms);
+    `
+  },
+  {
+    name: '0002-tasks',
+    up: () => `
+      alter table blobs add column access text not null default 'signed' check (access in ('signed', 'public'));
+      alter table blobs add column task_id text;
+      create index blobs_by_task on blobs (task_id);
+
+      create table processes (
+        id text not null primary key,
+        lease_until_ms bigint not null
+      );
+
+      create table tasks (
+        id text not null primary key,
+        organization_id text not null,
+        api_key_id text not null,
+        operation text not null check (operation in ('generation', 'edit', 'variation')),
+        state text not null check (state in ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'interrupted')),
+        mode text not null check (mode in ('attached', 'detached')),
+        revision bigint not null,
+        trace_id text not null,
+        fingerprint text not null,
+        on_interrupt text not null check (on_interrupt in ('fail', 'retry')),
+        request bytea not null,
+        result bytea,
+        provider text not null,
+        model text not null,
+        owner text,
+        fence bigint not null,
+        cancel_requested_at_ms bigint,
+        lost_at_ms bigint,
+        rejoined integer not null,
+        created_at_ms bigint not null,
+        started_at_ms bigint,
+        finished_at_ms bigint,
+        expires_at_ms bigint not null
+      );
+      create index tasks_by_organization on tasks (organization_id, created_at_ms, id);
+      create index tasks_by_trace on tasks (organization_id, trace_id) where trace_id <> '';
+      create index tasks_queued on tasks (created_at_ms, id) where state = 'queued';
+      create index tasks_running on tasks (owner) where state = 'running';
+      create index tasks_by_expiry on tasks (expires_at_ms);
+      create index tasks_lost on tasks (api_key_id, fingerprint) where lost_at_ms is not null and rejoined = 0;
+
+      create table request_keys (
+        organization_id text not null,
+        operation text not null,
+        key_hash text not null,
+        fingerprint text not null,
+        task_id text not null,
+        expires_at_ms bigint not null,
+        primary key (organization_id, operation, key_hash)
+      );
+      create index request_keys_by_task on request_keys (task_id);
+      create index request_keys_by_expiry on request_keys (expires_at_ms);
+
+      create table attempts (
+        id text not null primary key,
+        task_id text not null,
+        organization_id text not null,
+        part integer not null,
+        ordinal integer not null,
+        provider text not null,
+        model text not null,
+        state text not null check (state in ('intended', 'submitted', 'succeeded', 'rejected', 'unknown')),
+        job_id bytea,
+        reserved_micros bigint,
+        cost_micros bigint,
+        result bytea,
+        created_at_ms bigint not null,
+        closed_at_ms bigint,
+        unique (task_id, part, ordinal)
+      );
+
+      create table ledger_entries (
+        id text not null primary key,
+        organization_id text not null,
+        api_key_id text not null,
+        task_id text not null,
+        attempt_id text not null,
+        kind text not null check (kind in ('reserve', 'settle', 'release', 'correct')),
+        provider text not null,
+        model text not null,
+        reserved_micros bigint not null,
+        spent_micros bigint not null,
+        priced integer not null,
+        basis text not null check (basis in ('actual', 'unknown', 'none')),
+        images integer not null,
+        input_tokens bigint not null,
+        output_tokens bigint not null,
+        at_ms bigint not null
+      );
+      create index ledger_entries_by_attempt on ledger_entries (attempt_id);
+      create index ledger_entries_by_organization on ledger_entries (organization_id, at_ms);
+
+      create table callbacks (
+        id text not null primary key,
+        task_id text not null unique,
+        organization_id text not null,
+        url bytea not null,
+        receiver text not null,
+        state text not null check (state in ('pending', 'delivered', 'failed', 'stopped')),
+        attempts integer not null,
+        next_at_ms bigint not null,
+        created_at_ms bigint not null
+      );
+      create index callbacks_due on callbacks (next_at_ms, receiver) where state = 'pending';
+
+      create table callback_deliveries (
+        id text not null primary key,
+        callback_id text not null,
+        at_ms bigint not null,
+        status integer not null,
+        problem text not null,
+        duration_ms integer not null
+      );
+      create index callback_deliveries_by_callback on callback_deliveries (callback_id, at_ms);
+
+      create table signing_secrets (
+        id text not null primary key,
+        organization_id text not null references organizations (id),
+        secret bytea not null,
+        created_at_ms bigint not null,
+        expires_at_ms bigint
+      );
+      create index signing_secrets_by_organization on signing_secrets (organization_id);
+      create unique index signing_secrets_newest on signing_secrets (organization_id) where expires_at_ms is null;
     `
   },
   {
@@ -63,3 +195,12 @@ export const migrations: readonly Migration[] = [
     `
   }
 ]
+
+/** Those that a database lacks. Throws an Error where it has one that is unknown here. */
+export function missingMigrations(applied: readonly string[], known: readonly Migration[]): Migration[] {
+  const newer = applied.find((name) => !known.some((migration) => migration.name === name))
+  if (newer !== undefined) {
+    throw new Error(`the database was written by a newer version of this program: it has the migration ${newer}, which is unknown here`)
+  }
+  return known.filter(({ name }) => !applied.includes(name))
+}

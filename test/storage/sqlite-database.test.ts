@@ -3,26 +3,17 @@ import { once } from 'node:events'
 import { chmod, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as wait } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { type Database, openDatabase } from '../../src/storage/database.ts'
 import { migrations } from '../../src/storage/migrations.ts'
-import { databaseSuite } from '../suites/database.ts'
+import { type DatabaseUnderTest, databaseSuite } from '../suites/database.ts'
+import { databaseValuesSuite } from '../suites/database-values.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
-databaseSuite('SQLite', async () => {
-  const directory = await createTemporaryDirectory()
-  const dataDir = join(directory.path, 'data')
-  const database = await openDatabase({ dataDir })
-  return {
-    database,
-    openAgain: () => openDatabase({ dataDir }),
-    async [Symbol.asyncDispose]() {
-      await database[Symbol.asyncDispose]()
-      await directory[Symbol.asyncDispose]()
-    }
-  }
-})
+databaseSuite('SQLite', openForSuite)
+databaseValuesSuite('values in SQLite', openForSuite)
 
 test('creates the data directory and the files of the database closed to other users', async () => {
   await using directory = await createTemporaryDirectory()
@@ -111,6 +102,39 @@ test('loses no acknowledged commit when the process is killed, and keeps no half
   const { rows } = await sql`pragma integrity_check`.execute(database.query)
   expect(rows).toEqual([{ integrity_check: 'ok' }])
 })
+
+test('tells what another process has changed, whatever it announces', async () => {
+  await using directory = await createTemporaryDirectory()
+  await using database = await openDatabase({ dataDir: directory.path })
+  await using other = await openDatabase({ dataDir: directory.path })
+  const heard = new Promise((resolve) => database.onAnnouncement(resolve))
+  await addOrganization(other, 'acme')
+  expect(await heard).toBe(undefined)
+})
+
+test('does not take its own commits for those of another process', async () => {
+  await using directory = await createTemporaryDirectory()
+  await using database = await openDatabase({ dataDir: directory.path })
+  const heard: unknown[] = []
+  database.onAnnouncement((topic) => heard.push(topic))
+  await addOrganization(database, 'acme')
+  await wait(1_300)
+  expect(heard).toEqual([])
+})
+
+async function openForSuite(): Promise<DatabaseUnderTest> {
+  const directory = await createTemporaryDirectory()
+  const dataDir = join(directory.path, 'data')
+  const database = await openDatabase({ dataDir })
+  return {
+    database,
+    openAgain: () => openDatabase({ dataDir }),
+    async [Symbol.asyncDispose]() {
+      await database[Symbol.asyncDispose]()
+      await directory[Symbol.asyncDispose]()
+    }
+  }
+}
 
 async function writeUntilKilled(dataDir: string, prefix: string): Promise<string[]> {
   const writer = spawn(process.execPath, [join(import.meta.dirname, '../support/commit-writer.ts'), dataDir, prefix], {

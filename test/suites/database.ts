@@ -82,36 +82,9 @@ export function databaseSuite(name: string, open: () => Promise<DatabaseUnderTes
 
     test('refuses rows of an organization that does not exist', async () => {
       await using under = await open()
-      const blob = { id: 'b', organization_id: 'nobody', media_type: 'image/png', size_bytes: 1, created_at_ms: 0, expires_at_ms: 0 }
-      await expect(under.database.query.insertInto('blobs').values(blob).execute()).rejects.toThrow(/foreign key/i)
-    })
-
-    test('keeps integers up to 2^53 exact and returns them as numbers', async () => {
-      await using under = await open()
-      const largest = { ...row('acme'), created_at_ms: Number.MAX_SAFE_INTEGER }
-      await under.database.query.insertInto('organizations').values(largest).execute()
-      const read = await under.database.query
-        .selectFrom('organizations')
-        .selectAll()
-        .where('created_at_ms', '=', Number.MAX_SAFE_INTEGER)
-        .execute()
-      expect(read).toEqual([{ ...largest, disabled_at_ms: null }])
-    })
-
-    test('refuses to read an integer above 2^53 as a number', async () => {
-      await using under = await open()
-      await sql`insert into organizations (id, name, created_at_ms) values ('far', 'far', 9007199254740993)`.execute(under.database.query)
-      await expect(under.database.query.selectFrom('organizations').selectAll().execute()).rejects.toThrow(RangeError)
-    })
-
-    test.each<[unknown, string]>([
-      [undefined, 'a query parameter is undefined, which a database cannot hold'],
-      [new Date(0), 'a query parameter is of type object, which a database cannot hold'],
-      [2 ** 53, 'the query parameter 9007199254740992 is beyond 2^53 and therefore not exact']
-    ])('refuses the parameter %s, which it could not hold exactly', async (value, message) => {
-      await using under = await open()
-      await expect(sql`select ${value}`.execute(under.database.query)).rejects.toThrow(message)
-      await expect(names(under.database)).resolves.toEqual(['default'])
+      const { database } = under
+      const secret = { id: 's', organization_id: 'nobody', secret: new Uint8Array(), created_at_ms: 0, expires_at_ms: null }
+      await expect(database.query.insertInto('signing_secrets').values(secret).execute()).rejects.toThrow(/foreign key/i)
     })
 
     test('has no interactive transactions', async () => {
@@ -132,25 +105,77 @@ export function databaseSuite(name: string, open: () => Promise<DatabaseUnderTes
       expect(await names(again)).toHaveLength(601)
     })
 
-    test('notices what another process has committed', async () => {
+    test('tells its own listeners each topic that a commit announces, once the commit is done', async () => {
+      await using under = await open()
+      const { database } = under
+      const heard: unknown[] = []
+      database.onAnnouncement((topic) => void names(database).then((ids) => heard.push([topic, ids])))
+      await database.commit([insert(database, 'acme')], ['queue', 'task t1', 'queue'])
+      await expect.poll(() => heard).toHaveLength(2)
+      expect(heard.toSorted()).toEqual([
+        ['queue', ['acme', 'default']],
+        ['task t1', ['acme', 'default']]
+      ])
+    })
+
+    test('tells nobody of a commit that fails', async () => {
+      await using under = await open()
+      const { database } = under
+      const heard: unknown[] = []
+      database.onAnnouncement((topic) => heard.push(topic))
+      await expect(database.commit([insert(database, 'default')], ['queue'])).rejects.toThrow(DatabaseError)
+      await database.commit([insert(database, 'acme')], ['callbacks'])
+      expect(heard).toEqual(['callbacks'])
+    })
+
+    test('tells a listener nothing any more that has stopped listening', async () => {
+      await using under = await open()
+      const { database } = under
+      const heard: unknown[] = []
+      const stop = database.onAnnouncement((topic) => heard.push(topic))
+      await database.commit([insert(database, 'acme')], ['queue'])
+      stop()
+      await database.commit([insert(database, 'umbrella')], ['callbacks'])
+      expect(heard).toEqual(['queue'])
+    })
+
+    test('tells the listeners of another process, after what it tells of', async () => {
       await using under = await open()
       await using other = await under.openAgain()
-      const noticed = new Promise<void>((resolve) => under.database.onForeignChange(resolve))
-      await other.commit([insert(other, 'acme')])
-      await noticed
+      const heard = new Promise((resolve) => under.database.onAnnouncement(resolve))
+      await other.commit([insert(other, 'acme')], ['queue'])
+      expect(['queue', undefined]).toContain(await heard)
       expect(await names(under.database)).toEqual(['acme', 'default'])
     })
 
-    test('does not take its own commits for those of another process', async () => {
+    test('selects rows to be locked', async () => {
       await using under = await open()
-      let changes = 0
-      const stop = under.database.onForeignChange(() => {
-        changes += 1
-      })
-      await under.database.commit([insert(under.database, 'acme')])
-      await new Promise((resolve) => setTimeout(resolve, 1_300))
-      stop()
-      expect(changes).toBe(0)
+      const { database } = under
+      const query = database.skipLocked(database.query.selectFrom('organizations').select('id').where('id', '=', 'default'))
+      await database.commit([{ query, expectRows: 1 }])
+      expect(await query.execute()).toEqual([{ id: 'default' }])
+    })
+
+    test('runs a statement again after it was refused', async () => {
+      await using under = await open()
+      const { database } = under
+      await expect(database.commit([insert(database, 'acme'), insert(database, 'default')])).rejects.toThrow(/unique/i)
+      await database.commit([insert(database, 'acme'), insert(database, 'umbrella')])
+      expect(await names(database)).toEqual(['acme', 'default', 'umbrella'])
+    })
+
+    test('refuses a statement that it does not understand, and goes on', async () => {
+      await using under = await open()
+      for (let round = 0; round < 3; round++) {
+        await expect(sql`select nothing from nowhere where x = ${1}`.execute(under.database.query)).rejects.toThrow(DatabaseError)
+      }
+      expect(await names(under.database)).toEqual(['default'])
+    })
+
+    test('says that it is unavailable once it is closed', async () => {
+      await using under = await open()
+      await under.database[Symbol.asyncDispose]()
+      await expect(names(under.database)).rejects.toMatchObject({ name: 'DatabaseError', code: 'DATABASE_CLOSED', isUnavailable: true })
     })
 
     test('lets two processes write at the same time', async () => {

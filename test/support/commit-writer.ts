@@ -1,8 +1,8 @@
 import { openDatabase } from '../../src/storage/database.ts'
 
 /** Commits organizations named `<prefix>-<n>`, several at a time, and prints each name once its commit is acknowledged; until it is killed. */
-const [dataDir = '', prefix = ''] = process.argv.slice(2)
-const database = await openDatabase({ dataDir })
+const [dataDir = '', prefix = '', databaseUrl] = process.argv.slice(2)
+const database = await openDatabase({ dataDir, databaseUrl })
 let next = 0
 
 async function write(): Promise<void> {

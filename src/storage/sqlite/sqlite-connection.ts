@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import type { Migration } from './migrations.ts'
+import { type Migration, missingMigrations } from '../migrations.ts'
 
 /** One query, or one commit: statements that are applied together or not at all. */
 export interface Job {
@@ -128,29 +128,20 @@ const maxCachedStatements = 500
 function migrate(db: DatabaseSync, migrations: readonly Migration[]): void {
   db.exec('create table if not exists migrations (name text not null primary key, applied_at_ms bigint not null)')
   const read = db.prepare('select name from migrations order by name')
-  for (const migration of migrations) {
-    // Another process may be migrating the same file: what is missing is decided under the write lock.
-    db.exec('begin immediate')
-    try {
-      const applied = read.all().map((row) => String(row.name))
-      refuseNewer(applied, migrations)
-      if (!applied.includes(migration.name)) {
-        const nowMs = Date.now()
-        db.exec(migration.up(nowMs))
-        db.prepare('insert into migrations (name, applied_at_ms) values (?, ?)').run(migration.name, BigInt(nowMs))
-      }
-      db.exec('commit')
-    } catch (error) {
-      if (db.isTransaction) db.exec('rollback')
-      throw error
+  // Another process may be migrating the same file: what is missing is decided under the write lock.
+  db.exec('begin immediate')
+  try {
+    const applied = read.all().map((row) => String(row.name))
+    for (const { name, up } of missingMigrations(applied, migrations)) {
+      const nowMs = Date.now()
+      db.exec(up(nowMs))
+      db.prepare('insert into migrations (name, applied_at_ms) values (?, ?)').run(name, BigInt(nowMs))
     }
+    db.exec('commit')
+  } catch (error) {
+    if (db.isTransaction) db.exec('rollback')
+    throw error
   }
-}
-
-function refuseNewer(applied: readonly string[], migrations: readonly Migration[]): void {
-  const unknown = applied.find((name) => !migrations.some((migration) => migration.name === name))
-  if (unknown === undefined) return
-  throw new Error(`the database was written by a newer version of this program: it has the migration ${unknown}, which is unknown here`)
 }
 
 interface CachedStatement {

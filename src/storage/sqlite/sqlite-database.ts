@@ -3,45 +3,45 @@ import { join } from 'node:path'
 import type { SQLInputValue } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import { type CompiledQuery, Kysely } from 'kysely'
-import type { Database, DatabaseOptions } from './database.ts'
-import { ConflictError, DatabaseError } from './database-error.ts'
-import { createPrivateDirectory } from './private-directory.ts'
-import type { Schema } from './schema.ts'
+import { createAnnouncementListeners } from '../announcement-listeners.ts'
+import type { Database } from '../database.ts'
+import { ConflictError, closedError, DatabaseError } from '../database-error.ts'
+import { toExactParameter } from '../exact-parameter.ts'
+import { createPrivateDirectory } from '../private-directory.ts'
+import type { Schema } from '../schema.ts'
+import { isReadOnly } from '../single-statements.ts'
 import type { Job, StatementResult } from './sqlite-connection.ts'
 import { createSqliteDialect } from './sqlite-dialect.ts'
 import type { PlainError, PlainResult, SqliteReply, SqliteRequest, SqliteWorkerData } from './sqlite-worker.ts'
 
 /** Opens `atelier.db` in the data directory, in a thread of its own: writing to the disk never blocks requests. */
-export async function openSqliteDatabase(options: DatabaseOptions): Promise<Database> {
+export async function openSqliteDatabase(options: { dataDir: string }): Promise<Database> {
   await createPrivateDirectory(options.dataDir)
   const file = join(options.dataDir, 'atelier.db')
   // SQLite gives its other files the mode of this one, and a file that it creates itself would be open to others.
   await (await open(file, 'a', 0o600)).close()
 
   const worker = await startWorker({ file })
-  const listeners = new Set<() => void>()
-  const queue = createJobQueue(worker, () => {
-    for (const listener of listeners) listener()
-  })
+  const listeners = createAnnouncementListeners()
+  const queue = createJobQueue(worker, () => listeners.tell([undefined]))
   return {
     query: new Kysely<Schema>({ dialect: createSqliteDialect(execute) }),
-    async commit(statements) {
-      if (statements.length === 0) return
+    async commit(statements, announce = []) {
       const prepared = statements.map(({ query, expectRows }) => ({
         ...prepareStatement(query.compile()),
         ...(expectRows === undefined ? {} : { expectRows })
       }))
-      await queue.run({ statements: prepared, readOnly: false })
+      if (prepared.length > 0) await queue.run({ statements: prepared, readOnly: false })
+      listeners.tell(new Set(announce))
     },
-    onForeignChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onAnnouncement: listeners.add,
+    // One thread does all the writing of a process, and another process waits for its turn.
+    skipLocked: (query) => query,
     [Symbol.asyncDispose]: () => queue.close()
   }
 
   async function execute(query: CompiledQuery) {
-    const [result] = await queue.run({ statements: [prepareStatement(query)], readOnly: query.query.kind === 'SelectQueryNode' })
+    const [result] = await queue.run({ statements: [prepareStatement(query)], readOnly: isReadOnly(query) })
     return {
       rows: result?.rows ?? [],
       numAffectedRows: BigInt(result?.affectedRows ?? 0),
@@ -145,12 +145,16 @@ function settle(waiting: WaitingJob, result: PlainResult | undefined): void {
 
 function toError(plain: PlainError): Error {
   if (plain.name === 'RangeError') return new RangeError(plain.message)
-  return new DatabaseError(plain.message, plain.code ?? plain.name, plain.resultCode)
+  const { resultCode } = plain
+  const primaryCode = (resultCode ?? 0) & 0xff
+  const isUnavailable = temporaryCodes.includes(primaryCode)
+  return new DatabaseError(plain.message, plain.code ?? plain.name, { resultCode, isUnavailable, isUnknown: primaryCode === ioErrorCode })
 }
 
-function closedError(): DatabaseError {
-  return new DatabaseError('the database is closed', 'DATABASE_CLOSED')
-}
+/** SQLite's primary codes for a lock that another process holds on to, and for a full disk. */
+const temporaryCodes = [5, 13]
+/** The primary code for a disk that failed: what was being written may be there or not. */
+const ioErrorCode = 10
 
 function prepareStatement(query: CompiledQuery): { sql: string; parameters: SQLInputValue[] } {
   return { sql: query.sql, parameters: query.parameters.map(toSqliteValue) }
@@ -158,16 +162,8 @@ function prepareStatement(query: CompiledQuery): { sql: string; parameters: SQLI
 
 /** node:sqlite binds whole numbers as floats, and takes a leading object for names of parameters and binds nothing. */
 function toSqliteValue(value: unknown): SQLInputValue {
-  if (value === null || typeof value === 'string' || typeof value === 'bigint') return value
-  if (typeof value === 'boolean') return value ? 1n : 0n
-  if (typeof value === 'number') return toSqliteNumber(value)
+  const exact = toExactParameter(value)
+  if (typeof exact === 'boolean') return exact ? 1n : 0n
   // Cloning a view to another thread clones the whole buffer below it, and small Buffers share one.
-  if (value instanceof Uint8Array) return new Uint8Array(value)
-  throw new TypeError(`a query parameter is ${value === undefined ? 'undefined' : `of type ${typeof value}`}, which a database cannot hold`)
-}
-
-function toSqliteNumber(value: number): SQLInputValue {
-  if (!Number.isInteger(value)) return value
-  if (Number.isSafeInteger(value)) return BigInt(value)
-  throw new RangeError(`the query parameter ${value} is beyond 2^53 and therefore not exact`)
+  return exact instanceof Uint8Array ? new Uint8Array(exact) : exact
 }

@@ -1,5 +1,5 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { migrations } from './migrations.ts'
+import { migrations } from '../migrations.ts'
 import { type Conflict, type Job, type JobResult, openSqliteConnection, type StatementResult } from './sqlite-connection.ts'
 
 /** What the thread is started with. */
