@@ -5,6 +5,28 @@ import { asBuffer } from './as-buffer.ts'
  * throws a SyntaxError at the first chunk that breaks this. Leaving early releases the source.
  */
 export function decodeBase64(chars: AsyncIterable<Uint8Array>): AsyncIterableIterator<Uint8Array> {
+  const decoder = createBase64Decoder()
+  return transform(chars, {
+    convert: (chunk) => decoder.decode(chunk),
+    finish() {
+      decoder.end()
+      return empty
+    }
+  })
+}
+
+/** As strict as `decodeBase64`, for who has the text piece by piece. */
+export interface Base64Decoder {
+  /**
+   * The bytes of every group of four characters that is complete by now; may be empty. They are in `target` where that is given and large
+   * enough: of the size of `chars` it always is. Throws a SyntaxError.
+   */
+  decode(chars: Uint8Array, target?: Buffer): Buffer
+  /** Throws a SyntaxError where the text ends inside a group. */
+  end(): void
+}
+
+export function createBase64Decoder(): Base64Decoder {
   const groups = createGrouping(4)
   let isPadded = false
 
@@ -19,18 +41,18 @@ export function decodeBase64(chars: AsyncIterable<Uint8Array>): AsyncIterableIte
     return written
   }
 
-  return transform(chars, {
-    convert(chunk) {
-      const { first, others } = groups.take(chunk)
-      const bytes = Buffer.allocUnsafe(((first.length + others.length) / 4) * 3)
+  return {
+    decode(chars, target) {
+      const { first, others } = groups.take(chars)
+      const length = ((first.length + others.length) / 4) * 3
+      const bytes = target && target.length >= length ? target.subarray(0, length) : Buffer.allocUnsafe(length)
       const start = decode(first, bytes)
       return bytes.subarray(0, start + decode(others, bytes.subarray(start)))
     },
-    finish() {
+    end() {
       if (groups.rest().length > 0) throw new SyntaxError('invalid base64: the text ends inside a group of four characters')
-      return empty
     }
-  })
+  }
 }
 
 /** Bytes as base64 text without line breaks, chunk by chunk, padded at its end. Leaving early releases the source. */

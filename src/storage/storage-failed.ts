@@ -1,4 +1,4 @@
-import { type GatewayError, gatewayError } from '../errors.ts'
+import { GatewayError, gatewayError } from '../errors.ts'
 
 /** `STORAGE_FAILED` with a problem that is fit for callers; the cause is for the log. */
 export function storageFailed(problem: string, cause?: unknown): GatewayError {
@@ -21,6 +21,12 @@ export async function inDatabase<T>(promise: Promise<T>): Promise<T> {
   } catch (error) {
     throw storageFailed('the database failed', error)
   }
+}
+
+/** A `STORAGE_FAILED` that concerns an image which was made and may be billed: its outcome is unknown. Other errors stay what they are. */
+export function afterPayment(error: unknown): unknown {
+  if (!(error instanceof GatewayError) || error.reason !== 'STORAGE_FAILED') return error
+  return gatewayError('STORAGE_FAILED', { problem: error.fields.problem ?? '' }, { outcome: 'unknown', cause: error.cause })
 }
 
 /** What an error of the file system is to a caller. */

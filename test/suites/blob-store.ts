@@ -2,9 +2,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { type ImageBody, imageFromBase64, imageFromBytes } from '../../src/images/image-body.ts'
 import { type BlobStore, NotAnImageError } from '../../src/storage/blob-store.ts'
+import type { Database } from '../../src/storage/database.ts'
+import { neverMs } from '../../src/storage/schema.ts'
+import { collect, inChunks, png } from '../support/blob-contents.ts'
 
 export interface BlobStoreUnderTest extends AsyncDisposable {
   store: BlobStore
+  database: Database
+  /** The same store, as another process has it. */
+  openAnother(): BlobStore & Partial<AsyncDisposable>
   /** Everything that is stored at the moment, finished or not: the number of objects and of records. */
   inventory(): Promise<{ objects: number; records: number }>
 }
@@ -22,7 +28,8 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
         id: expect.stringMatching(/^[0-9A-Za-z]{22}$/),
         mediaType: 'image/png',
         sizeBytes: 1_000_000,
-        expiresAt: blob.expiresAt
+        expiresAt: blob.expiresAt,
+        isPublic: false
       })
       expect(Math.abs(blob.expiresAt - Date.now() / 1000 - 60)).toBeLessThan(5)
       const stored = await under.store.open(blob.id)
@@ -119,7 +126,7 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
 
     test('keeps nothing when the record cannot be written', async () => {
       await using under = await open()
-      const put = under.store.put(imageFromBytes(png(5_000), ''), { ...meta, organizationId: 'nobody' })
+      const put = under.store.put(imageFromBytes(png(5_000), ''), { ...meta, organizationId: null as never })
       await expect(put).rejects.toMatchObject({ reason: 'STORAGE_FAILED', message: 'the image could not be stored: the database failed' })
       expect(await under.inventory()).toEqual({ objects: 0, records: 0 })
     })
@@ -153,10 +160,46 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
     test('deletes an image', async () => {
       await using under = await open()
       const { id } = await under.store.put(imageFromBytes(png(1_000), ''), meta)
-      expect(await under.store.delete(id)).toBe(true)
-      expect(await under.store.delete(id)).toBe(false)
+      expect(await under.store.delete(id, 'default')).toBe(true)
+      expect(await under.store.delete(id, 'default')).toBe(false)
       expect(await under.store.open(id)).toBeUndefined()
       expect(await under.inventory()).toEqual({ objects: 0, records: 0 })
+    })
+
+    test('deletes no image of another organization', async () => {
+      await using under = await open()
+      const { id } = await under.store.put(imageFromBytes(png(1_000), ''), meta)
+      expect(await under.store.delete(id, 'other')).toBe(false)
+      expect((await under.store.open(id))?.id).toBe(id)
+    })
+
+    test('keeps an image without end until it is deleted, for everybody who knows its id', async () => {
+      await using under = await open()
+      const blob = await under.store.put(imageFromBytes(png(1_000), ''), {
+        organizationId: 'default',
+        lifetimeSeconds: Number.POSITIVE_INFINITY,
+        isPublic: true
+      })
+      expect(blob).toMatchObject({ expiresAt: Number.POSITIVE_INFINITY, isPublic: true })
+      expect(await under.database.query.selectFrom('blobs').select(['expires_at_ms', 'access']).execute()).toEqual([
+        { expires_at_ms: neverMs, access: 'public' }
+      ])
+      expect(await under.store.sweep(Date.now() + 1e13)).toBe(0)
+      expect(await under.store.open(blob.id)).toMatchObject(blob)
+      expect(await under.store.delete(blob.id, 'default')).toBe(true)
+      expect(await under.store.open(blob.id)).toBeUndefined()
+    })
+
+    test('sweeps together with another process', async () => {
+      await using under = await open()
+      const another = under.openAnother()
+      await Promise.all(Array.from({ length: 60 }, () => under.store.put(smallImage(), { ...meta, lifetimeSeconds: 0 })))
+      const kept = await another.put(smallImage(), meta)
+      const swept = await Promise.all([under.store.sweep(Date.now()), another.sweep(Date.now())])
+      expect((swept[0] ?? 0) + (swept[1] ?? 0)).toBe(60)
+      expect((await under.store.open(kept.id))?.id).toBe(kept.id)
+      expect(await under.inventory()).toEqual({ objects: 1, records: 1 })
+      await another[Symbol.asyncDispose]?.()
     })
 
     test.each([
@@ -172,7 +215,7 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
     ])('knows no image %j', async (id) => {
       await using under = await open()
       expect(await under.store.open(id)).toBeUndefined()
-      expect(await under.store.delete(id)).toBe(false)
+      expect(await under.store.delete(id, 'default')).toBe(false)
     })
 
     test('opens no image that has expired, and sweeps it away', async () => {
@@ -201,21 +244,4 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
 
 function smallImage(): ImageBody {
   return imageFromBytes(png(64), '')
-}
-
-/** Bytes that begin as a PNG image does. */
-function png(sizeBytes: number): Buffer {
-  const bytes = Buffer.alloc(sizeBytes, Buffer.from(Array.from({ length: 251 }, (_, index) => index)))
-  Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex').copy(bytes)
-  return bytes
-}
-
-async function* inChunks(bytes: Buffer, chunkBytes: number): AsyncIterable<Uint8Array> {
-  for (let at = 0; at < bytes.byteLength; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes)
-}
-
-async function collect(body: AsyncIterable<Uint8Array> | undefined): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of body ?? []) chunks.push(chunk)
-  return Buffer.concat(chunks)
 }

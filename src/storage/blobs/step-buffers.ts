@@ -1,0 +1,54 @@
+/** Memory for files on the way to the disk, used again and again. */
+export interface StepBuffers {
+  /** Whether so many files are on the way that each of them has to make do with little. */
+  readonly isScarce: boolean
+  /** Memory at an address that direct writing takes, a multiple of every block size long; with whatever is in it. */
+  take(): Buffer
+  /** Nobody may touch the buffer from now on. */
+  giveBack(buffer: Buffer): void
+  /** At least so much memory until the end of the present turn of the event loop. */
+  scratch(sizeBytes: number): Buffer
+}
+
+/** Few enough steps for an image. */
+export const stepBytes = 512 * 1024
+/** Little enough memory for a thousand images at a time. */
+export const scarceStepBytes = 64 * 1024
+
+export function createStepBuffers(): StepBuffers {
+  const free = new Map<number, Buffer[]>([
+    [stepBytes, []],
+    [scarceStepBytes, []]
+  ])
+  let takenBytes = 0
+  let scratch = Buffer.allocUnsafeSlow(64 * 1024)
+  return {
+    get isScarce() {
+      return takenBytes > plentyBytes
+    },
+    take() {
+      const sizeBytes = takenBytes > plentyBytes ? scarceStepBytes : stepBytes
+      takenBytes += sizeBytes
+      return free.get(sizeBytes)?.pop() ?? allocatePages(sizeBytes)
+    },
+    giveBack(buffer) {
+      takenBytes -= buffer.length
+      const kept = free.get(buffer.length)
+      if (kept && kept.length * buffer.length < maxFreeBytes) kept.push(buffer)
+    },
+    scratch(sizeBytes) {
+      if (sizeBytes > maxScratchBytes) return Buffer.allocUnsafe(sizeBytes)
+      if (scratch.length < sizeBytes) scratch = Buffer.allocUnsafeSlow(sizeBytes)
+      return scratch
+    }
+  }
+}
+
+const plentyBytes = 32 * 1024 * 1024
+const maxFreeBytes = 16 * 1024 * 1024
+const maxScratchBytes = 1024 * 1024
+
+/** What can be resized is given whole pages of memory, which begin at a multiple of their size. */
+function allocatePages(sizeBytes: number): Buffer {
+  return Buffer.from(new ArrayBuffer(sizeBytes, { maxByteLength: sizeBytes }))
+}
