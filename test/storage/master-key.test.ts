@@ -6,6 +6,7 @@ import { openMasterKey } from '../../src/storage/master-key.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 const masterKey = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
+const newMasterKey = 'QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8='
 
 test('derives the keys of RFC 5869 from the master key, another one for each purpose', async () => {
   const key = await openMasterKey({ masterKey, dataDir: '/nowhere' })
@@ -54,6 +55,53 @@ test.each([
   ]
 ])('refuses the option %j', async (option, message) => {
   await expect(openMasterKey({ masterKey: option, dataDir: '/nowhere' })).rejects.toThrow(message)
+})
+
+test('derives the keys of every master key, the current one first, and names each the same wherever it stands', async () => {
+  const before = await openMasterKey({ masterKey, dataDir: '/nowhere' })
+  const after = await openMasterKey({
+    masterKey: newMasterKey,
+    previousMasterKeys: [masterKey, newMasterKey, masterKey],
+    dataDir: '/nowhere'
+  })
+  const [current, previous, ...others] = after.deriveAll('requests')
+  expect([current?.key, previous, others]).toEqual([after.derive('requests'), before.deriveAll('requests')[0], []])
+  expect([current?.keyId, previous?.keyId, after.deriveAll('links')[1]?.keyId]).toEqual(['f1f219e9', '5dd10d49', '5dd10d49'])
+})
+
+test('a key file has previous keys too', async () => {
+  await using directory = await createTemporaryDirectory()
+  const key = await openMasterKey({ previousMasterKeys: [masterKey], dataDir: directory.path })
+  expect(key.deriveAll('links').map(({ keyId }) => keyId)).toEqual([expect.stringMatching(/^[0-9a-f]{8}$/), '5dd10d49'])
+})
+
+test('refuses a previous key that is none', async () => {
+  await expect(openMasterKey({ masterKey, previousMasterKeys: [newMasterKey, 'short'], dataDir: '/nowhere' })).rejects.toThrow(
+    'the previous master key 2 (ATELIER_PREVIOUS_MASTER_KEYS) must be 32 bytes in base64'
+  )
+})
+
+test('makes no new key in place of a lost one that is still needed', async () => {
+  await using directory = await createTemporaryDirectory()
+  const path = join(directory.path, 'master-key')
+  const findSealed = async () => 'what is kept of the requests'
+  await expect(openMasterKey({ dataDir: directory.path }, { findSealed })).rejects.toThrow(
+    `the master key file ${path} is missing, and without its key what is kept of the requests cannot be opened any more. Put the file back, or set ATELIER_MASTER_KEY to what it held.`
+  )
+  expect(await readdir(directory.path)).toEqual([])
+})
+
+test('makes a key where nothing needs another one, and asks only then', async () => {
+  await using directory = await createTemporaryDirectory()
+  const asked: string[] = []
+  const findSealed = async () => {
+    asked.push('asked')
+    return undefined
+  }
+  await openMasterKey({ dataDir: directory.path }, { findSealed })
+  await openMasterKey({ dataDir: directory.path }, { findSealed })
+  await openMasterKey({ masterKey, dataDir: '/nowhere' }, { findSealed })
+  expect(asked).toEqual(['asked'])
 })
 
 test('refuses a key file of the wrong length and leaves it as it is', async () => {
