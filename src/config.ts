@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { checkConfig } from './config/check-config.ts'
 import { ConfigError } from './config/config-error.ts'
+import { databaseSecrets } from './config/database-url.ts'
 import { type Draft, emptyDraft } from './config/draft.ts'
 import { makeSettings } from './config/make-settings.ts'
 import { readEnvironment, unknownVariables } from './config/read-environment.ts'
-import { readYaml } from './config/read-yaml.ts'
+import type { ReadYamlOptions } from './config/read-yaml.ts'
 import type { PriceRule } from './ledger/price-list.ts'
 import type { RetiredPolicy } from './routing/retired.ts'
 
@@ -16,12 +17,20 @@ export interface Settings {
   /** Without a trailing slash. Unset: the address that the server listens on. */
   publicUrl?: string
   dataDir: string
+  /** Of PostgreSQL, with its password. Unset: a database in the data directory. Comes only with `masterKey` and `s3`. */
+  databaseUrl?: string
+  /** Unset: images lie in the data directory. */
+  s3?: S3Settings
+  /** Whether requests are recorded before they are sent. */
+  tasks: 'on' | 'off'
   defaultModel: string
   /** Unset: the first start creates one. */
   apiKey?: string
   adminKey?: string
   /** 32 bytes in base64. Unset: a file in the data directory. */
   masterKey?: string
+  /** Further master keys, newest first: for opening what they sealed and for their links. */
+  previousMasterKeys: string[]
   logLevel: string
   /** In the order in which they are asked. `sketch` is last unless the file places it elsewhere or disables it. */
   providers: ProviderSettings[]
@@ -36,10 +45,29 @@ export interface Settings {
   maxBodyBytes: number
   maxConnections: number
   drainMs: number
+  /** Of the tasks that nobody waits for: how many this process works on at a time, and how many may wait. */
+  maxRunningTasks: number
+  maxQueuedTasks: number
+  /** For how long a delivered result is kept where somebody waited for it. */
+  keepResultsSeconds: number
+  /** For how long any other task and its result are kept from their end on. */
+  keepTasksSeconds: number
   linkLifetimeSeconds: number
   /** What callers are charged; the first rule that fits counts. */
   prices: PriceRule[]
   priceUnit: string
+}
+
+export interface S3Settings {
+  bucket: string
+  /** Without a trailing slash. Unset: Amazon's in the region. */
+  endpoint?: string
+  region: string
+  /** Empty, or ends in a slash. */
+  prefix: string
+  accessKeyId: string
+  secretAccessKey: string
+  sessionToken?: string
 }
 
 export interface ProviderSettings {
@@ -82,7 +110,7 @@ export async function loadConfig(
 ): Promise<LoadedConfig> {
   const directory = options.directory ?? process.cwd()
   const file = await findFile(environment.ATELIER_CONFIG?.trim() ?? '', directory)
-  const draft: Draft = file === undefined ? emptyDraft() : await readYaml(file.text, { name: file.name, environment })
+  const draft = file === undefined ? emptyDraft() : await readFromYaml(file.text, { name: file.name, environment })
   readEnvironment(draft, environment)
   await checkConfig(draft, { directory })
   if (draft.problems.size > 0)
@@ -95,10 +123,19 @@ export async function loadConfig(
   }
 }
 
+/** Loads the library for YAML only where there is a file. */
+async function readFromYaml(text: string, options: ReadYamlOptions): Promise<Draft> {
+  const { readYaml } = await import('./config/read-yaml.ts')
+  return readYaml(text, options)
+}
+
 /** Every secret in the settings, for blanking them in the log. */
 export function secretsOf(settings: Settings): string[] {
+  const { apiKey, adminKey, masterKey, previousMasterKeys, databaseUrl, s3 } = settings
   const providers = settings.providers.flatMap((provider) => [provider.apiKey, ...Object.values(provider.headers)])
-  return [settings.apiKey ?? '', settings.adminKey ?? '', settings.masterKey ?? '', ...providers].filter((secret) => secret !== '')
+  const database = databaseUrl === undefined ? [] : databaseSecrets(databaseUrl)
+  const all = [apiKey, adminKey, masterKey, ...previousMasterKeys, ...database, s3?.secretAccessKey, s3?.sessionToken, ...providers]
+  return all.filter((secret) => secret !== undefined).filter((secret) => secret !== '')
 }
 
 const defaultFile = 'atelier.yaml'

@@ -8,7 +8,8 @@ import { loadConfig, secretsOf } from '../src/config.ts'
 import { loadYaml } from './support/config-file.ts'
 import { createTemporaryDirectory } from './support/temporary-directory.ts'
 
-const masterKey = 'q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA='
+const masterKey = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
+const oldKey = 'QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8='
 
 test('without file and environment every default applies', async () => {
   await using directory = await createTemporaryDirectory()
@@ -17,7 +18,9 @@ test('without file and environment every default applies', async () => {
     settings: {
       listen: { host: '127.0.0.1', port: 8080 },
       dataDir: join(directory.path, 'data'),
+      tasks: 'on',
       defaultModel: 'dall-e-3',
+      previousMasterKeys: [],
       logLevel: 'info',
       providers: [{ name: 'sketch', adapter: 'sketch', apiKey: '', models: [], headers: {}, maxConnections: 256 }],
       aliases: {},
@@ -28,6 +31,10 @@ test('without file and environment every default applies', async () => {
       maxBodyBytes: 1_048_576,
       maxConnections: 10_000,
       drainMs: 30_000,
+      maxRunningTasks: 64,
+      maxQueuedTasks: 100_000,
+      keepResultsSeconds: 600,
+      keepTasksSeconds: 604_800,
       linkLifetimeSeconds: 3600,
       prices: [],
       priceUnit: 'USD'
@@ -50,6 +57,19 @@ default_model: basement/sd-turbo
 api_key: key-of-all-the-callers
 admin_key: key-of-the-operator
 master_key: ${masterKey}
+previous_master_keys: [${oldKey}]
+database_url: postgres://atelier:open%2Fsesame@db.internal/atelier
+s3:
+  bucket: example-images
+  endpoint: https://minio.internal:9000/
+  region: eu-central-1
+  prefix: atelier/
+  access_key_id: the-access-key
+  secret_access_key: the-access-keys-secret
+  session_token: the-session-token
+tasks: off
+keep_results_for_seconds: 0
+keep_tasks_for_seconds: 60
 log_level: warn
 providers:
   basement:
@@ -64,7 +84,7 @@ aliases: { dall-e-3: basement/sd-xl }
 egress: { allow: ["10.1.2.0/24:443"] }
 tls: { certificate_file: certificate.pem, key_file: key.pem }
 cors: { allow_origins: [https://app.example.com] }
-limits: { max_in_flight: 10, max_body_bytes: 2000, max_connections: 30, drain_seconds: 0 }
+limits: { max_in_flight: 10, max_body_bytes: 2000, max_connections: 30, drain_seconds: 0, max_running_tasks: 2, max_queued_tasks: 3 }
 link_lifetime_seconds: 60
 price_unit: credits
 prices:
@@ -77,10 +97,22 @@ prices:
     listen: { host: '::1', port: 9000 },
     publicUrl: 'https://images.example.com/atelier',
     dataDir: '/var/lib/atelier',
+    databaseUrl: 'postgres://atelier:open%2Fsesame@db.internal/atelier',
+    s3: {
+      bucket: 'example-images',
+      endpoint: 'https://minio.internal:9000',
+      region: 'eu-central-1',
+      prefix: 'atelier/',
+      accessKeyId: 'the-access-key',
+      secretAccessKey: 'the-access-keys-secret',
+      sessionToken: 'the-session-token'
+    },
+    tasks: 'off',
     defaultModel: 'basement/sd-turbo',
     apiKey: 'key-of-all-the-callers',
     adminKey: 'key-of-the-operator',
     masterKey,
+    previousMasterKeys: [oldKey],
     logLevel: 'warn',
     providers: [
       {
@@ -104,6 +136,10 @@ prices:
     maxBodyBytes: 2000,
     maxConnections: 30,
     drainMs: 0,
+    maxRunningTasks: 2,
+    maxQueuedTasks: 3,
+    keepResultsSeconds: 0,
+    keepTasksSeconds: 60,
     linkLifetimeSeconds: 60,
     prices: [
       {
@@ -301,10 +337,28 @@ test('every secret is known to the log', async () => {
     ATELIER_API_KEY: 'key-of-all-the-callers',
     ATELIER_ADMIN_KEY: 'key-of-the-operator',
     ATELIER_MASTER_KEY: masterKey,
+    ATELIER_PREVIOUS_MASTER_KEYS: oldKey,
+    DATABASE_URL: 'postgres://atelier:open%2Fsesame@db.internal/atelier',
+    ATELIER_S3_BUCKET: 'example-images',
+    AWS_ACCESS_KEY_ID: 'the-access-key',
+    AWS_SECRET_ACCESS_KEY: 'the-access-keys-secret',
+    AWS_SESSION_TOKEN: 'the-session-token',
     OPENAI_API_KEY: 'sk-openai'
   })
   expect(secretsOf(settings).sort()).toEqual(
-    ['header-secret', 'key-of-all-the-callers', 'key-of-the-operator', masterKey, 'sk-openai'].sort()
+    [
+      'header-secret',
+      'key-of-all-the-callers',
+      'key-of-the-operator',
+      masterKey,
+      oldKey,
+      'postgres://atelier:open%2Fsesame@db.internal/atelier',
+      'open%2Fsesame',
+      'open/sesame',
+      'the-access-keys-secret',
+      'the-session-token',
+      'sk-openai'
+    ].sort()
   )
 })
 
@@ -321,6 +375,11 @@ test('the example file shows every setting, and all of it is valid', async () =>
     MY_API_KEY: 'key-of-all-the-callers',
     MY_ADMIN_KEY: 'key-of-the-operator',
     MY_MASTER_KEY: masterKey,
+    MY_OLD_MASTER_KEY: oldKey,
+    MY_DATABASE_PASSWORD: 'open%2Fsesame',
+    MY_S3_KEY: 'the-access-key',
+    MY_S3_SECRET: 'the-access-keys-secret',
+    MY_S3_TOKEN: 'the-session-token',
     OPENAI_API_KEY: 'sk-1',
     AZURE_OPENAI_API_KEY: 'azure-1',
     STABILITY_API_KEY: 'sk-2',

@@ -6,12 +6,13 @@ import { ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema
 import { validator } from '../contract/validator.ts'
 import { loadCatalog } from '../routing/catalog.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
-import { addProblem, type Draft } from './draft.ts'
+import { checkStorage } from './check-storage.ts'
+import { addProblem, type Draft, type Report } from './draft.ts'
 import { allowedWords, alternatives } from './schema-rules.ts'
 
 /** Adds a problem for every rule of the schema that the draft breaks, and for what no schema can say. */
 export async function checkConfig(draft: Draft, options: { directory: string }): Promise<void> {
-  const report = (path: string, problem: string | undefined) => {
+  const report: Report = (path, problem) => {
     if (problem !== undefined) addProblem(draft, path, problem)
   }
   const result = validator.validate(ConfigSchema, draft.config)
@@ -21,6 +22,7 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   }
   report('listen', listenProblem(draft))
   report('public_url', urlProblem(draft.config.publicUrl))
+  checkStorage(draft.config, report)
   for (const [name, provider] of Object.entries(draft.config.providers)) checkProvider(name, provider, report)
   for (const [name, target] of Object.entries(draft.config.aliases)) report(`aliases.${name}`, aliasProblem(name, target))
   for (const [index, entry] of (draft.config.egress?.allow ?? []).entries()) report(`egress.allow[${index}]`, egressProblem(entry))
@@ -29,8 +31,6 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   report('catalog_files', catalogProblem(draft.config.catalogFiles.map((file) => resolve(options.directory, file))))
 }
 
-type Report = (path: string, problem: string | undefined) => void
-
 /** What to say of a field where the schema's rule is a pattern, which nobody wants to read. */
 const wordings: Partial<Record<string, string>> = {
   listen: 'must be host:port, such as 127.0.0.1:8080 or [::1]:8080',
@@ -38,7 +38,15 @@ const wordings: Partial<Record<string, string>> = {
   api_key: 'must be 16 to 512 visible ASCII characters',
   admin_key: 'must be 16 to 512 visible ASCII characters',
   master_key: 'must be 32 bytes in base64, 44 characters with the = at the end; `openssl rand -base64 32` makes one',
+  previous_master_keys: 'must be at most 8 keys',
+  'previous_master_keys[]': 'must be 32 bytes in base64, 44 characters with the = at the end, as master_key',
   data_dir: 'must not be empty',
+  database_url: 'must begin with postgres:// and hold no blanks',
+  's3.bucket': "must be a bucket's name: 3 to 63 lower-case letters, digits, - and .",
+  's3.endpoint': 'must be an http or https URL without a path',
+  's3.region': 'must be the name of a region, such as eu-central-1',
+  's3.prefix': 'must be empty or end in /, and hold only letters, digits, -, _, . and single slashes',
+  tasks: `must be ${alternatives(allowedWords(ConfigSchema.field.tasks))}`,
   default_model: 'must not be empty',
   log_level: `must be ${alternatives(allowedWords(ConfigSchema.field.logLevel))}`,
   'providers.*': 'the name must begin with a letter and hold only lower-case letters, digits, - and _, at most 63',

@@ -1,6 +1,7 @@
 import { Document, isMap, isScalar, isSeq, type Node } from 'yaml'
-import type { LoadedConfig, ProviderSettings, Settings } from '../config.ts'
+import type { LoadedConfig, ProviderSettings, S3Settings, Settings } from '../config.ts'
 import type { PriceRule } from '../ledger/price-list.ts'
+import { maskDatabaseUrl } from './database-url.ts'
 import { isSecret } from './draft.ts'
 
 /**
@@ -24,10 +25,14 @@ function fileShape(settings: Settings): Record<string, unknown> {
     listen: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
     ...(settings.publicUrl !== undefined && { public_url: settings.publicUrl }),
     data_dir: settings.dataDir,
+    ...(settings.databaseUrl !== undefined && { database_url: settings.databaseUrl }),
+    ...(settings.s3 && { s3: s3Shape(settings.s3) }),
+    tasks: settings.tasks,
     default_model: settings.defaultModel,
     ...(settings.apiKey !== undefined && { api_key: settings.apiKey }),
     ...(settings.adminKey !== undefined && { admin_key: settings.adminKey }),
     ...(settings.masterKey !== undefined && { master_key: settings.masterKey }),
+    ...(settings.previousMasterKeys.length > 0 && { previous_master_keys: settings.previousMasterKeys }),
     log_level: settings.logLevel,
     providers: Object.fromEntries(settings.providers.map((provider) => [provider.name, providerShape(provider)])),
     ...(Object.keys(settings.aliases).length > 0 && { aliases: settings.aliases }),
@@ -39,10 +44,26 @@ function fileShape(settings: Settings): Record<string, unknown> {
       max_in_flight: settings.maxInFlight,
       max_body_bytes: settings.maxBodyBytes,
       max_connections: settings.maxConnections,
-      drain_seconds: settings.drainMs / 1000
+      drain_seconds: settings.drainMs / 1000,
+      max_running_tasks: settings.maxRunningTasks,
+      max_queued_tasks: settings.maxQueuedTasks
     },
+    keep_results_for_seconds: settings.keepResultsSeconds,
+    keep_tasks_for_seconds: settings.keepTasksSeconds,
     link_lifetime_seconds: settings.linkLifetimeSeconds,
     ...(settings.prices.length > 0 && { prices: settings.prices.map(priceShape), price_unit: settings.priceUnit })
+  }
+}
+
+function s3Shape(s3: S3Settings): Record<string, unknown> {
+  return {
+    bucket: s3.bucket,
+    ...(s3.endpoint !== undefined && { endpoint: s3.endpoint }),
+    region: s3.region,
+    ...(s3.prefix !== '' && { prefix: s3.prefix }),
+    access_key_id: s3.accessKeyId,
+    secret_access_key: s3.secretAccessKey,
+    ...(s3.sessionToken !== undefined && { session_token: s3.sessionToken })
   }
 }
 
@@ -78,7 +99,8 @@ function annotate(node: unknown, path: string, origins: LoadedConfig['origins'])
   } else if (isSeq(node)) {
     for (const [index, item] of node.items.entries()) annotate(item, `${path}[${index}]`, origins)
   } else if (isScalar(node)) {
-    if (isSecret(path)) node.value = maskSecret(String(node.value))
+    if (path === 'database_url') node.value = maskDatabaseUrl(String(node.value))
+    else if (isSecret(path)) node.value = maskSecret(String(node.value))
     node.comment = ` ${origins.get(path) ?? 'default'}`
   }
 }

@@ -26,6 +26,9 @@ export interface Problem {
   text: string
 }
 
+/** Takes what is wrong with the value at a path; undefined stands for nothing. */
+export type Report = (path: string, problem: string | undefined) => void
+
 export function emptyDraft(): Draft {
   return { config: create(ConfigSchema), origins: new Map(), problems: new Map() }
 }
@@ -51,8 +54,11 @@ export function addUnquotedProblem(draft: Pick<Draft, 'origins' | 'problems'>, p
 
 /** Whether the value at this path must not be shown. Headers often carry credentials, whatever they are called. */
 export function isSecret(path: string): boolean {
-  return /(^|\.)(api_key|admin_key|master_key)$|^providers\.[^.]+\.headers\./.test(path)
+  return secretPaths.test(path)
 }
+
+const secretPaths =
+  /(^|\.)(api_key|admin_key|master_key|database_url|access_key_id|secret_access_key|session_token)$|^previous_master_keys\b|^providers\.[^.]+\.headers\./
 
 function originOf(draft: Pick<Draft, 'origins'>, path: string): Origin | undefined {
   for (let at = path; ; at = at.replace(/(^|[.[])[^.[]*$/, '')) {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
-import type { Config, PriceRule as PriceRuleConfig, ProviderConfig } from '../../gen/atelier/v1/config_pb.ts'
-import type { ProviderSettings, Settings } from '../config.ts'
+import type { Config, PriceRule as PriceRuleConfig, ProviderConfig, S3Config } from '../../gen/atelier/v1/config_pb.ts'
+import type { ProviderSettings, S3Settings, Settings } from '../config.ts'
 import type { PriceRule } from '../ledger/price-list.ts'
 import type { RetiredPolicy } from '../routing/retired.ts'
 
@@ -11,10 +11,14 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     listen: parseListen(config.listen ?? '127.0.0.1:8080'),
     ...(config.publicUrl && { publicUrl: withoutSlash(config.publicUrl) }),
     dataDir: inDirectory(config.dataDir ?? 'data'),
+    ...(config.databaseUrl && { databaseUrl: config.databaseUrl }),
+    ...(config.s3 && { s3: makeS3(config.s3) }),
+    tasks: config.tasks === 'off' ? 'off' : 'on',
     defaultModel: config.defaultModel ?? 'dall-e-3',
     ...(config.apiKey && { apiKey: config.apiKey }),
     ...(config.adminKey && { adminKey: config.adminKey }),
     ...(config.masterKey && { masterKey: config.masterKey }),
+    previousMasterKeys: [...config.previousMasterKeys],
     logLevel: config.logLevel ?? 'info',
     providers: makeProviders(config.providers),
     aliases: withoutPrototype(config.aliases),
@@ -26,6 +30,10 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     maxBodyBytes: config.limits?.maxBodyBytes ?? 1_048_576,
     maxConnections: config.limits?.maxConnections ?? 10_000,
     drainMs: (config.limits?.drainSeconds ?? 30) * 1000,
+    maxRunningTasks: config.limits?.maxRunningTasks ?? 64,
+    maxQueuedTasks: config.limits?.maxQueuedTasks ?? 100_000,
+    keepResultsSeconds: config.keepResultsForSeconds ?? 600,
+    keepTasksSeconds: config.keepTasksForSeconds ?? 604_800,
     linkLifetimeSeconds: config.linkLifetimeSeconds ?? 3600,
     prices: config.prices.map(makePriceRule),
     priceUnit: config.priceUnit ?? 'USD'
@@ -35,6 +43,19 @@ export function makeSettings(config: Config, options: { directory: string }): Se
 function parseListen(listen: string): Settings['listen'] {
   const colon = listen.lastIndexOf(':')
   return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }
+}
+
+function makeS3(config: S3Config): S3Settings {
+  const { bucket, prefix, accessKeyId, secretAccessKey } = config
+  return {
+    bucket,
+    ...(config.endpoint && { endpoint: withoutSlash(config.endpoint) }),
+    region: config.region ?? 'us-east-1',
+    prefix,
+    accessKeyId,
+    secretAccessKey,
+    ...(config.sessionToken && { sessionToken: config.sessionToken })
+  }
 }
 
 function makeProviders(configured: Config['providers']): ProviderSettings[] {

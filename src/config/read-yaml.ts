@@ -4,7 +4,7 @@ import { ConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
 import { addProblem, addUnquotedProblem, type Draft, emptyDraft } from './draft.ts'
 import { fillVariables } from './fill-variables.ts'
 import { nearest } from './nearest.ts'
-import { allowedNumbers } from './schema-rules.ts'
+import { allowedNumbers, isSwitch } from './schema-rules.ts'
 import { syntaxProblem } from './syntax-problem.ts'
 
 export interface ReadYamlOptions {
@@ -140,8 +140,10 @@ function readScalar(reader: Reader, node: Node, field: DescField, path: string):
     const number = filled && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value
     if (typeof number === 'number' && Number.isFinite(number)) return number
     addProblem(reader.draft, path, 'must be a number')
+  } else if (isSwitch(field) && (typeof value === 'boolean' || (filled && /^(true|false)$/.test(value)))) {
+    return String(value) === 'true' ? 'on' : 'off'
   } else if (typeof value === 'string') return value
-  else refuse(reader, path, 'must be text: put the value in quotes')
+  else refuse(reader, path, isSwitch(field) ? 'must be on or off' : 'must be text: put the value in quotes')
   return undefined
 }
 

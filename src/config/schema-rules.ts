@@ -7,6 +7,12 @@ export function allowedWords(field: DescField): string[] {
   return type.case === 'string' ? type.value.in.filter((word) => word !== '') : []
 }
 
+/** Whether a field holds "on" or "off", which many write as true or false. */
+export function isSwitch(field: DescField): boolean {
+  const words = allowedWords(field)
+  return words.includes('on') && words.includes('off')
+}
+
 /** The numbers that the schema allows for a field; a field without rule takes every unsigned 32-bit number. */
 export function allowedNumbers(field: DescField): { least: number; most: number } {
   const { type } = getOption(field, fieldRules)

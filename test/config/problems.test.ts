@@ -24,7 +24,10 @@ test.each([
   ['limits:\n  drain_seconds: 1.5', '2:3 limits.drain_seconds: must be a whole number from 0 to 3600 (got "1.5")'],
   ['limits: 3', '1:1 limits: must be a mapping of keys to values, not a single value'],
   ['limits: { max_connection: 3 }', '1:11 limits.max_connection: unknown key; did you mean max_connections?'],
-  ['limits: { zoom: 3 }', '1:11 limits.zoom: unknown key; the keys here are max_in_flight, max_body_bytes, max_connections, drain_seconds'],
+  [
+    'limits: { zoom: 3 }',
+    '1:11 limits.zoom: unknown key; the keys here are max_in_flight, max_body_bytes, max_connections, drain_seconds, max_running_tasks, max_queued_tasks'
+  ],
   [
     'providers:\n  basement:\n    adapter: openai\n    base_url: 10.0.0.1:1234',
     '4:5 providers.basement.base_url: must be an http or https URL without query and fragment (got "10.0.0.1:1234")'
@@ -148,7 +151,7 @@ test('all problems are reported at once, in the order of the file', async () => 
     `atelier.yaml:4:15 providers.basement.adapter: must be ${adapters} (got "x")`,
     'atelier.yaml:4:27 providers.basement.modls: unknown key; did you mean models?',
     'atelier.yaml:5:13 providers.openai.max_connections: must be a whole number from 1 to 10000 (got "0")',
-    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit, catalog_files'
+    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit, catalog_files, tasks, database_url, s3, previous_master_keys, keep_results_for_seconds, keep_tasks_for_seconds'
   ])
 })
 
@@ -163,6 +166,14 @@ test.each([
   `providers: { openai: { headers: { Bad Name: ${secret} } } }`,
   `providers: { openai: { base_url: "https://user:${secret.replace(' ', '')}@example.com?x" } }`,
   `providers: { openai: ${secret} }`,
+  `database_url: "postgres://user:${secret.replace(' ', '')}@"`,
+  `database_url: "postgres://user:1/${secret.replace(' ', '')}@host/db"`,
+  `database_url: "postgres://user:${secret}@host/db"`,
+  `database_url: "mysql://user:${secret.replace(' ', '')}@host/db"`,
+  `s3: { bucket: abc, access_key_id: "${secret}", secret_access_key: "${secret}", session_token: "${secret}" }`,
+  `s3: { bucket: abc, endpoint: "https://user:${secret.replace(' ', '')}@example.com" }`,
+  `previous_master_keys: ["${secret}"]`,
+  `previous_master_keys: [[${secret}]]`,
   `aliases: { a b: "$\{SECRET}" }`,
   `api_key: "${secret}`,
   `api_key: '${secret}' ${secret}`,
