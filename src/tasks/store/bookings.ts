@@ -1,0 +1,95 @@
+import { ImageOutcome } from '../../../gen/atelier/v1/image_pb.ts'
+import { randomBase62 } from '../../storage/random-id.ts'
+import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
+import type { AttemptEnding } from '../task-store.ts'
+
+/** Whose money it is, and for what. */
+export type Booked = Pick<LedgerEntryRow, 'organization_id' | 'api_key_id' | 'task_id' | 'attempt_id' | 'provider' | 'model'>
+
+/** What an attempt came to. */
+export interface Settled {
+  state: Extract<AttemptRow['state'], 'succeeded' | 'rejected' | 'unknown'>
+  /** Null where no price is known. */
+  costMicros: number | null
+  basis: LedgerEntryRow['basis']
+  images: number
+  inputTokens: number
+  outputTokens: number
+}
+
+/** What an ending means for the money. What it cost without saying so counts as what was reserved; a price that nobody knows stays unknown. */
+export function settled(ending: AttemptEnding, reservedMicros: number | null): Settled {
+  const nothingMade = { images: 0, inputTokens: 0, outputTokens: 0 }
+  if (ending.outcome === 'unknown') return { state: 'unknown', costMicros: reservedMicros, basis: 'unknown', ...nothingMade }
+  if (ending.outcome !== 'succeeded') return { state: 'rejected', costMicros: 0, basis: 'none', ...nothingMade }
+  const { images, usage, cost } = ending.result
+  const actualMicros = cost?.totalMicros === undefined ? undefined : toAmount(cost.totalMicros)
+  return {
+    state: 'succeeded',
+    costMicros: actualMicros ?? reservedMicros,
+    basis: actualMicros === undefined ? 'unknown' : 'actual',
+    images: images.filter(({ outcome }) => outcome === ImageOutcome.DELIVERED).length,
+    inputTokens: toAmount(usage?.inputTokens ?? 0n) ?? 0,
+    outputTokens: toAmount(usage?.outputTokens ?? 0n) ?? 0
+  }
+}
+
+/** Sets the most that an attempt can cost aside. */
+export function reserveEntry(booked: Booked, reservedMicros: number | null, nowMs: number): LedgerEntryRow {
+  return entry(
+    `${booked.attempt_id}_reserved`,
+    booked,
+    { kind: 'reserve', reserved_micros: reservedMicros ?? 0, priced: reservedMicros === null ? 0 : 1 },
+    nowMs
+  )
+}
+
+/** Puts what an attempt cost in the place of what was set aside for it. */
+export function settleEntry(booked: Booked, reservedMicros: number | null, closed: Settled, nowMs: number): LedgerEntryRow {
+  return entry(
+    `${booked.attempt_id}_closed`,
+    booked,
+    {
+      kind: closed.state === 'rejected' ? 'release' : 'settle',
+      reserved_micros: -(reservedMicros ?? 0) || 0,
+      spent_micros: closed.costMicros ?? 0,
+      priced: (closed.state === 'rejected' ? reservedMicros : closed.costMicros) === null ? 0 : 1,
+      ...counted(closed)
+    },
+    nowMs
+  )
+}
+
+/** Adds to what was booked for a closed attempt the difference to what it did cost. */
+export function correctEntry(booked: Booked, bookedMicros: number | null, closed: Settled, nowMs: number): LedgerEntryRow {
+  const spent = (closed.costMicros ?? 0) - (bookedMicros ?? 0)
+  const id = `${booked.attempt_id}_${randomBase62(8)}`
+  return entry(id, booked, { kind: 'correct', spent_micros: spent, priced: closed.costMicros === null ? 0 : 1, ...counted(closed) }, nowMs)
+}
+
+type Amounts = Partial<LedgerEntryRow> & Pick<LedgerEntryRow, 'kind' | 'priced'>
+
+/** The ids make sure that nothing is reserved or settled twice. */
+function entry(id: string, booked: Booked, amounts: Amounts, nowMs: number): LedgerEntryRow {
+  return {
+    ...booked,
+    id,
+    reserved_micros: 0,
+    spent_micros: 0,
+    basis: 'none',
+    images: 0,
+    input_tokens: 0,
+    output_tokens: 0,
+    at_ms: nowMs,
+    ...amounts
+  }
+}
+
+function counted({ basis, images, inputTokens, outputTokens }: Settled): Partial<LedgerEntryRow> {
+  return { basis, images, input_tokens: inputTokens, output_tokens: outputTokens }
+}
+
+/** Undefined for a figure that no provider can mean. */
+function toAmount(figure: bigint): number | undefined {
+  return figure >= 0n && figure <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(figure) : undefined
+}

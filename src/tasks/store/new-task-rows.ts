@@ -1,0 +1,15 @@
+import type { Statement } from '../../storage/database.ts'
+import type { Sealer } from '../../storage/seal.ts'
+import type { NewTask } from '../task-store.ts'
+import type { InsertRow } from './insert-rows.ts'
+import { toTaskRow } from './task-rows.ts'
+
+/** The statements that record a task and what was stored for it. One with an owner is running, any other one queued. */
+export function newTaskRows(
+  task: NewTask,
+  owner: string | undefined,
+  nowMs: number,
+  { insert, sealer }: { insert: InsertRow; sealer: Sealer }
+): Statement[] {
+  return [insert('tasks', toTaskRow(task, owner, nowMs, sealer)), ...task.blobs.map((blob) => blob.row)]
+}
