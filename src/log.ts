@@ -26,8 +26,8 @@ export function createLog(options: LogOptions): Logger {
   )
 }
 
-/** `sk-…` and `Bearer …` as OpenAI, Stability and this server write keys. */
-const keyShaped = /\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}|(?<=[Bb]earer )[^\s"\\]{8,}/g
+/** `sk-…` and `Bearer …` as OpenAI, Stability and this server write keys, and `whsec_…`, which signs callbacks. */
+const keyShaped = /\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}|\bwhsec_[A-Za-z0-9+/=]{12,}|(?<=[Bb]earer )[^\s"\\]{8,}/g
 
 interface DescribedError {
   name: string

@@ -7,6 +7,8 @@ export interface AddressRules {
   namesPort(port: number): boolean
   /** Whether an entry names this host on this port; it may then resolve to any address. */
   allowsHost(host: string, port: number): boolean
+  /** Whether an entry may cover this host name on this port: it names the host, or addresses to which the name may resolve. */
+  mayAllow(host: string, port: number): boolean
   /** Whether an entry covers this address on this port. */
   allowsAddress(address: string, port: number): boolean
 }
@@ -20,6 +22,7 @@ export function createAddressRules(entries: readonly string[]): AddressRules {
   return {
     namesPort: (port) => rules.some((rule) => rule.port === port),
     allowsHost: (host, port) => rules.some((rule) => rule.port === port && rule.host === host),
+    mayAllow: (host, port) => rules.some((rule) => rule.port === port && (rule.host ?? host) === host),
     allowsAddress: (address, port) => {
       if (isIP(address) === 0) return false
       const parsed = ipaddr.parse(address)

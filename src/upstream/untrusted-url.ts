@@ -1,15 +1,20 @@
 import { lookup as systemLookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import type { Client, Dispatcher } from 'undici'
-import { type AddressRules, createAddressRules, isPublicAddress } from './address-rules.ts'
+import { createAddressRules } from './address-rules.ts'
 import { createPinnedClient } from './pinned-client.ts'
+import { acceptResponse, type Run, singleHeader, type UntrustedResponse } from './untrusted-body.ts'
+import { checkedAddresses, parsePostTarget, parseTarget, type TargetUse } from './untrusted-target.ts'
+import { UntrustedUrlError } from './untrusted-url-error.ts'
+
+export type { UntrustedResponse } from './untrusted-body.ts'
+export { UntrustedUrlError } from './untrusted-url-error.ts'
 
 export interface UntrustedUrlOptions {
   /** Targets that may be reached besides public addresses on 443 and 80; see `createAddressRules` for the spelling. */
   allow: readonly string[]
-  /** For everything from the look-up to the last byte, redirects included; 60 s unless told. */
+  /** For everything of a fetch from the look-up to the last byte, redirects included; 60 s unless told. */
   timeoutMs?: number
-  /** Size of the largest body that is read; 64 MiB unless told. */
+  /** Size of the largest body that is fetched; 64 MiB unless told. */
   maxBytes?: number
   /** Resolves a host name to all its addresses; the system's resolver unless told. */
   lookup?: (host: string) => Promise<readonly string[]>
@@ -22,6 +27,14 @@ export interface UntrustedUrlFetcher extends AsyncDisposable {
    * Throws UntrustedUrlErrors, also while the body is read, and the signal's reason when that aborts.
    */
   readonly fetch: (url: string, options: UntrustedFetchOptions) => Promise<UntrustedResponse>
+  /**
+   * Posts to a URL that somebody else wrote, by the same rules, and over https but where an entry of `allow` covers the target. Follows no
+   * redirect, sends no header besides those given and what HTTP needs, and reads 20 kB of the answer at most: its status counts from the
+   * moment it arrives. Throws UntrustedUrlErrors, after one that is not `refused` the body may have arrived; and the signal's reason.
+   */
+  readonly post: (url: string, options: UntrustedPostOptions) => Promise<UntrustedPostAnswer>
+  /** Throws the UntrustedUrlError with which `post` refuses the URL whatever its host resolves to. Resolves and connects to nothing. */
+  readonly checkPost: (url: string) => void
 }
 
 export interface UntrustedFetchOptions {
@@ -31,48 +44,59 @@ export interface UntrustedFetchOptions {
   accept?: string
 }
 
-export interface UntrustedResponse {
-  /** The declared type, lower case and without parameters; empty where there is none. A claim, not a fact. */
-  mediaType: string
-  /** The declared size. */
-  sizeBytes?: number
-  /**
-   * Readable once. Leaving it early closes the connection; a body that nobody wants must be left too
-   * (`body[Symbol.asyncIterator]().return?.()`), or the time limit closes it.
-   */
-  body: AsyncIterable<Uint8Array>
+export interface UntrustedPostOptions {
+  signal: AbortSignal
+  body: string
+  headers: Readonly<Record<string, string>>
+  /** For everything from the look-up to the answer; 20 s unless told. */
+  timeoutMs?: number
 }
 
-/**
- * `refused`: not a target that may be reached; nothing was sent there. `failed`: unreachable, or not a whole answer of status 200.
- * The message names the host at most: no path, no query, no resolved address.
- */
-export class UntrustedUrlError extends Error {
-  readonly kind: 'refused' | 'failed' | 'too_large' | 'timeout'
-
-  constructor(kind: UntrustedUrlError['kind'], message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
-    this.name = 'UntrustedUrlError'
-    this.kind = kind
-  }
+export interface UntrustedPostAnswer {
+  status: number
+  /** The `retry-after` header as it came. */
+  retryAfter?: string
 }
 
-const maxUrlLength = 8192
 const maxRedirects = 3
 const lookupTimeoutMs = 5_000
+const postTimeoutMs = 20_000
+const maxPostAnswerBytes = 20_000
 
-/** The only way to fetch a URL that somebody else wrote. Disposing it ends every fetch under way. Throws a RangeError for a bad `allow` entry. */
+/** The only way to reach a URL that somebody else wrote. Disposing it ends everything under way. Throws a RangeError for a bad `allow` entry. */
 export function createUntrustedUrlFetcher(options: UntrustedUrlOptions): UntrustedUrlFetcher {
   const rules = createAddressRules(options.allow)
-  const timeoutMs = options.timeoutMs ?? 60_000
+  const fetchTimeoutMs = options.timeoutMs ?? 60_000
   const maxBytes = options.maxBytes ?? 64 * 1024 * 1024
   const lookup = options.lookup ?? lookupAll
   const running = new Set<AbortController>()
 
+  return {
+    fetch: fetchUntrusted,
+    post: postUntrusted,
+    checkPost(text) {
+      parsePostTarget(text, rules)
+    },
+    async [Symbol.asyncDispose]() {
+      for (const run of running) run.abort(new UntrustedUrlError('failed', 'the server is shutting down'))
+    }
+  }
+
   async function fetchUntrusted(text: string, { signal, trustedOrigins = [], accept = '*/*' }: UntrustedFetchOptions) {
+    const run = begin(signal, fetchTimeoutMs, 'the url was not fetched')
+    try {
+      return await follow(text, trustedOrigins, accept, run)
+    } catch (error) {
+      run.end()
+      run.signal.throwIfAborted()
+      throw error
+    }
+  }
+
+  function begin(signal: AbortSignal, timeoutMs: number, failure: string): Run {
     const run = new AbortController()
     const onAbort = () => run.abort(signal.reason)
-    const onTimeout = () => run.abort(new UntrustedUrlError('timeout', `the url was not fetched within ${timeoutMs / 1000} seconds`))
+    const onTimeout = () => run.abort(new UntrustedUrlError('timeout', `${failure} within ${timeoutMs / 1000} seconds`))
     const timer = setTimeout(onTimeout, timeoutMs)
     const end = () => {
       clearTimeout(timer)
@@ -83,27 +107,20 @@ export function createUntrustedUrlFetcher(options: UntrustedUrlOptions): Untrust
     run.signal.addEventListener('abort', end, { once: true })
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
-    try {
-      return await follow(text, trustedOrigins, { accept, signal: run.signal, end })
-    } catch (error) {
-      end()
-      run.signal.throwIfAborted()
-      throw error
-    }
+    return { signal: run.signal, end }
   }
 
-  async function follow(text: string, trustedOrigins: readonly string[], run: Run): Promise<UntrustedResponse> {
-    let url = parseUrl(text)
+  async function follow(text: string, trustedOrigins: readonly string[], accept: string, run: Run): Promise<UntrustedResponse> {
+    let url = parseTarget(text)
     let trusted = true
     for (let redirects = 0; redirects <= maxRedirects; redirects++) {
       trusted &&= trustedOrigins.includes(url.origin)
-      const addresses = await checkedAddresses(url, trusted, rules, (host) => resolveHost(host, lookup, run.signal))
-      run.signal.throwIfAborted()
-      const client = createPinnedClient(url, addresses, run.signal)
+      const client = await connectTo(url, { trusted }, run)
       try {
-        const response = await send(client, url, run)
+        const headers = { accept, 'accept-encoding': 'identity', 'user-agent': 'atelier' }
+        const response = await send(client, url, { method: 'GET', headers }, run)
         const location = redirectTarget(response, url)
-        if (location === undefined) return accepted(response, url, maxBytes, run, client)
+        if (location === undefined) return acceptResponse(response, url, maxBytes, run, client)
         await client.destroy()
         url = location
       } catch (error) {
@@ -114,52 +131,35 @@ export function createUntrustedUrlFetcher(options: UntrustedUrlOptions): Untrust
     throw new UntrustedUrlError('failed', `${url.host} is reached only after more than ${maxRedirects} redirects`)
   }
 
-  return {
-    fetch: fetchUntrusted,
-    async [Symbol.asyncDispose]() {
-      for (const run of running) run.abort(new UntrustedUrlError('failed', 'the server is shutting down'))
+  async function postUntrusted(text: string, { signal, timeoutMs = postTimeoutMs, ...message }: UntrustedPostOptions) {
+    const run = begin(signal, timeoutMs, 'the url did not answer')
+    try {
+      return await postOnce(parsePostTarget(text, rules), message, run)
+    } catch (error) {
+      run.signal.throwIfAborted()
+      throw error
+    } finally {
+      run.end()
     }
   }
-}
 
-interface Run {
-  accept: string
-  /** Aborts with the error that the fetch then throws. */
-  signal: AbortSignal
-  /** Called once nothing more happens: releases the timer and the listener. */
-  end(): void
-}
-
-function parseUrl(text: string, base?: URL): URL {
-  const url = text.length <= maxUrlLength && URL.canParse(text, base) ? new URL(text, base) : undefined
-  if (url === undefined || url.host.length > 260) throw new UntrustedUrlError('refused', 'the url is not valid')
-  if (url.protocol !== 'https:' && url.protocol !== 'http:')
-    throw new UntrustedUrlError('refused', `the url is not http or https but ${url.protocol.slice(0, 20)}`)
-  if (url.username !== '' || url.password !== '') throw new UntrustedUrlError('refused', `the url to ${url.host} holds credentials`)
-  return url
-}
-
-/** The addresses that may be connected to: those of the host, if all of them may be reached. */
-async function checkedAddresses(url: URL, trusted: boolean, rules: AddressRules, resolve: (host: string) => Promise<readonly string[]>) {
-  const host = bareHost(url)
-  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
-  if (url.port !== '' && !trusted && !rules.namesPort(port))
-    throw new UntrustedUrlError('refused', `the port of ${url.host} is not allowed`)
-  // One sentence for what does not resolve and what resolves to the inside, so that it does not tell which internal names exist.
-  const message = `${url.host} is not a public host`
-  const unresolved = (error: unknown) => {
-    throw new UntrustedUrlError('failed', message, error)
+  async function postOnce(url: URL, message: { body: string; headers: Readonly<Record<string, string>> }, run: Run) {
+    const client = await connectTo(url, { isPost: true }, run)
+    try {
+      const { statusCode: status, headers, body } = await send(client, url, { method: 'POST', ...message }, run)
+      await readSome(body)
+      const retryAfter = singleHeader(headers['retry-after'])
+      return { status, ...(retryAfter === '' ? {} : { retryAfter }) }
+    } finally {
+      await client.destroy()
+    }
   }
-  const addresses = isIP(host) === 0 ? await resolve(host).catch(unresolved) : [host]
-  if (addresses.length === 0) throw new UntrustedUrlError('failed', message)
-  const mayBeReached = (address: string) => (url.port === '' && isPublicAddress(address)) || rules.allowsAddress(address, port)
-  if (trusted || rules.allowsHost(host, port) || addresses.every(mayBeReached)) return addresses
-  throw new UntrustedUrlError('refused', message)
-}
 
-/** The host without the brackets of IPv6 and without the dot that ends an absolute name. */
-function bareHost(url: URL): string {
-  return url.hostname.replace(/^\[|\]$|\.$/g, '')
+  async function connectTo(url: URL, use: TargetUse, run: Run): Promise<Client> {
+    const addresses = await checkedAddresses(url, use, rules, (host) => resolveHost(host, lookup, run.signal))
+    run.signal.throwIfAborted()
+    return createPinnedClient(url, addresses, run.signal)
+  }
 }
 
 async function resolveHost(
@@ -184,9 +184,11 @@ async function lookupAll(host: string): Promise<readonly string[]> {
   return (await systemLookup(host, { all: true })).map(({ address }) => address)
 }
 
-function send(client: Client, url: URL, { accept, signal }: Run): Promise<Dispatcher.ResponseData> {
-  const headers = { accept, 'accept-encoding': 'identity', 'user-agent': 'atelier' }
-  return client.request({ method: 'GET', path: `${url.pathname}${url.search}`, headers, signal, reset: true }).catch((error: unknown) => {
+type Message = Pick<Dispatcher.RequestOptions, 'method' | 'body'> & { headers: Readonly<Record<string, string>> }
+
+function send(client: Client, url: URL, { headers, ...message }: Message, { signal }: Run): Promise<Dispatcher.ResponseData> {
+  const request = { ...message, headers: { ...headers }, path: `${url.pathname}${url.search}`, signal, reset: true }
+  return client.request(request).catch((error: unknown) => {
     throw new UntrustedUrlError('failed', `${url.host} could not be reached (${codeOf(error)})`, error)
   })
 }
@@ -198,65 +200,21 @@ function codeOf(error: unknown): string {
 /** Where a redirect leads; undefined for an answer that is none. */
 function redirectTarget({ statusCode, headers }: Dispatcher.ResponseData, url: URL): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(statusCode)) return undefined
-  const location = single(headers.location)
+  const location = singleHeader(headers.location)
   if (location === '') throw new UntrustedUrlError('failed', `${url.host} redirects without saying where`)
-  const target = parseUrl(location, url)
+  const target = parseTarget(location, url)
   if (url.protocol === 'https:' && target.protocol === 'http:')
     throw new UntrustedUrlError('refused', `${url.host} redirects from https to http`)
   return target
 }
 
-function accepted(
-  { statusCode, headers, body }: Dispatcher.ResponseData,
-  url: URL,
-  maxBytes: number,
-  run: Run,
-  client: Client
-): UntrustedResponse {
-  if (statusCode !== 200) throw new UntrustedUrlError('failed', `${url.host} answered with status ${statusCode}`)
-  const encoding = single(headers['content-encoding']).toLowerCase()
-  if (encoding !== '' && encoding !== 'identity')
-    throw new UntrustedUrlError('failed', `${url.host} answered in a content encoding that was not asked for`)
-  const sizeBytes = headers['content-length'] === undefined ? undefined : Number(single(headers['content-length']))
-  if (sizeBytes !== undefined && sizeBytes > maxBytes) throw tooLarge(url, maxBytes)
-  const mediaType = single(headers['content-type']).split(';', 1).join().trim().toLowerCase()
-  return { mediaType, ...(sizeBytes === undefined ? {} : { sizeBytes }), body: createBody(body, url, maxBytes, run, client) }
-}
-
-/** Written out because `return` does not reach the `finally` of a generator that nobody has begun to read. */
-function createBody(source: AsyncIterable<Uint8Array>, url: URL, maxBytes: number, run: Run, client: Client): AsyncIterable<Uint8Array> {
-  const chunks = source[Symbol.asyncIterator]()
+/** Lets a well-behaved receiver finish its answer; what becomes of the rest changes nothing about its status. */
+async function readSome(body: AsyncIterable<Uint8Array>): Promise<void> {
   let sizeBytes = 0
-  const close = () => {
-    run.end()
-    return client.destroy()
-  }
-  const iterator: AsyncIterator<Uint8Array> = {
-    async next() {
-      try {
-        const result = await chunks.next()
-        if (result.done) await close()
-        else sizeBytes += result.value.length
-        if (sizeBytes > maxBytes) throw tooLarge(url, maxBytes)
-        return result
-      } catch (error) {
-        await close()
-        run.signal.throwIfAborted()
-        throw error instanceof UntrustedUrlError ? error : new UntrustedUrlError('failed', `${url.host} broke off its answer`, error)
-      }
-    },
-    async return() {
-      await close()
-      return { done: true, value: undefined }
+  try {
+    for await (const chunk of body) {
+      sizeBytes += chunk.length
+      if (sizeBytes >= maxPostAnswerBytes) return
     }
-  }
-  return { [Symbol.asyncIterator]: () => iterator }
-}
-
-function tooLarge(url: URL, maxBytes: number): UntrustedUrlError {
-  return new UntrustedUrlError('too_large', `${url.host} answered with more than the ${maxBytes} bytes that are read`)
-}
-
-function single(header: string | string[] | undefined): string {
-  return (Array.isArray(header) ? header[0] : header) ?? ''
+  } catch {}
 }
