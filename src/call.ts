@@ -7,6 +7,9 @@ import type { Logger } from './log.ts'
  */
 export type Scope = 'generate' | 'edit' | 'read_tasks' | 'admin'
 
+/** What something takes: a scope, or any one of several. */
+export type NeededScope = Scope | readonly Scope[]
+
 /** The authenticated party. */
 export interface Caller {
   organizationId: string
@@ -27,5 +30,7 @@ export interface Call {
   signal: AbortSignal
   /** When the caller stops waiting, in Unix milliseconds; Infinity where it did not say. */
   deadlineMs: number
+  /** Resolves when the answer is over: whether all of it reached the caller. Unset where there is no connection to tell. */
+  answered?: Promise<boolean>
   log: Logger
 }

@@ -7,6 +7,8 @@ export interface ImageLink {
   readonly url: string
   /** Empty where it is not known. */
   readonly mediaType: string
+  /** Of an image in this server's own store. */
+  readonly imageId?: string
 }
 
 /**
@@ -15,7 +17,18 @@ export interface ImageLink {
  * where the request asks for partial images. A failure is thrown. An `ImageBody` must be read, or left, before the next event is asked for.
  */
 export type GenerationEvent =
-  | { kind: 'accepted'; taskId: string; provider: string; model: string; warnings: readonly Warning[] }
+  | {
+      kind: 'accepted'
+      /** Empty where no tasks are kept. */
+      taskId: string
+      /** Unix seconds; `created` in answers, the same in every repetition of one. */
+      createdAt: number
+      /** Whether this is the result of an earlier execution, read again. */
+      isReplay: boolean
+      provider: string
+      model: string
+      warnings: readonly Warning[]
+    }
   | { kind: 'progress'; fraction: number }
   | { kind: 'preview'; index: number; previewIndex: number; image: ImageBody }
   | { kind: 'image'; index: number; image: ImageBody | ImageLink }
@@ -33,4 +46,19 @@ export type GenerationEvent =
 
 export function isImageBody(image: ImageBody | ImageLink): image is ImageBody {
   return 'read' in image
+}
+
+/** The same events, each as `change` makes it. Leaving it leaves `events`. Written out, because a generator adds turns of the loop to every event. */
+export function mapEvents<From, To>(events: AsyncIterable<From>, change: (event: From) => To): AsyncIterable<To> {
+  const source = events[Symbol.asyncIterator]()
+  const done = { done: true, value: undefined } as const
+  const changed = (result: IteratorResult<From>): IteratorResult<To> => (result.done ? done : { done: false, value: change(result.value) })
+  const iterator: AsyncIterator<To> = {
+    next: () => source.next().then(changed),
+    return: async () => {
+      await source.return?.()
+      return done
+    }
+  }
+  return { [Symbol.asyncIterator]: () => iterator }
 }

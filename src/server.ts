@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
-import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Catalog } from '../gen/atelier/v1/catalog_pb.ts'
+import packageJson from '../package.json' with { type: 'json' }
 import { type ApiKeyStore, type ConfiguredApiKey, createApiKeyStore } from './admission/api-key-store.ts'
 import { createAuthenticator } from './admission/authenticate.ts'
 import { callerScopes, operatorKeys } from './admission/operator-keys.ts'
@@ -19,23 +20,20 @@ import type { ConfiguredProvider } from './routing/attempt.ts'
 import { loadCatalog } from './routing/catalog.ts'
 import { createModels } from './routing/models.ts'
 import { adapters } from './server/adapters.ts'
+import { openStorage } from './server/open-storage.ts'
+import { startTasks } from './server/start-tasks.ts'
 import { createApiKeys } from './services/api-keys.ts'
 import { createCreateVariations } from './services/create-variations.ts'
+import { createDeleteImage } from './services/delete-image.ts'
 import { createEditImages } from './services/edit-images.ts'
 import { createEstimateCost } from './services/estimate-cost.ts'
 import { createGenerateImages } from './services/generate-images.ts'
 import { createGetModel, createListModels } from './services/models.ts'
 import { createOrganizations } from './services/organizations.ts'
+import { createPlanEdit } from './services/plan-edit-run.ts'
+import { createPlanGeneration } from './services/plan-run.ts'
 import { createUploadImage } from './services/upload-image.ts'
-import type { BlobStore } from './storage/blob-store.ts'
-import { openDatabase } from './storage/database.ts'
-import { createDiskBlobStore } from './storage/disk-blob-store.ts'
-import { createLinks } from './storage/links.ts'
-import { openMasterKey } from './storage/master-key.ts'
-import { createScratchFiles } from './storage/scratch-files.ts'
-import { createSpool } from './storage/spool.ts'
-import { createUploads } from './storage/uploads.ts'
-import { createRunner } from './tasks/runner.ts'
+import type { Checkpoint } from './tasks/checkpoint.ts'
 import { createUpstreamClient } from './upstream/client.ts'
 import { createUntrustedUrlFetcher } from './upstream/untrusted-url.ts'
 import { createCors } from './wire/cors.ts'
@@ -55,8 +53,16 @@ export interface Server extends AsyncDisposable {
   drain(): Promise<void>
 }
 
+export interface ServerDeps {
+  log: Logger
+  /** Told of the steps between which a crash makes a difference. */
+  checkpoint?: Checkpoint
+  /** How long other processes wait before they take over what this one works on. Unset: 15 s. */
+  leaseMs?: number
+}
+
 /** Listens, and builds every part in order. Throws where a setting, the data directory or the port cannot be used. */
-export async function startServer(settings: Settings, deps: { log: Logger }): Promise<Server> {
+export async function startServer(settings: Settings, deps: ServerDeps): Promise<Server> {
   const { log } = deps
   await using parts = new AsyncDisposableStack()
 
@@ -66,40 +72,48 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
   // The port comes first: links to images may need its number, and a second server of the same address must not touch the data.
   const url = urlOf(await listener.listen(), settings)
 
-  const database = parts.use(await openDatabase({ dataDir: settings.dataDir }))
-  const masterKey = await openMasterKey({
-    dataDir: settings.dataDir,
-    ...(settings.masterKey === undefined ? {} : { masterKey: settings.masterKey })
-  })
+  const storage = await openStorage(settings, settings.publicUrl ?? url, parts, log)
+  const { database, links, blobs, scratch, uploads } = storage
   const keys = parts.use(await createApiKeyStore({ database }))
   await keys.syncConfigured(configuredKeys(settings))
   const firstKey = keys.isEmpty('generate') ? await createFirstKey(settings, keys) : undefined
 
-  const links = createLinks({
-    publicUrl: settings.publicUrl ?? url,
-    signingKey: masterKey.derive('links'),
-    lifetimeSeconds: settings.linkLifetimeSeconds
-  })
-  const blobs = await createDiskBlobStore({ directory: join(settings.dataDir, 'images') }, { database })
-  parts.defer(sweepRegularly(blobs, log))
-  const scratch = createScratchFiles({ directory: join(settings.dataDir, 'scratch') })
   const transcoder = parts.use(createTranscoder({ maxConcurrent: 2 }, { scratch }))
-  const spool = createSpool({ directory: join(settings.dataDir, 'spool') })
-  const uploads = createUploads({ directory: join(settings.dataDir, 'uploads') })
-
   const fetcher = parts.use(createUntrustedUrlFetcher({ allow: settings.egressAllow }))
   const catalog = loadCatalog({ files: settings.catalogFiles })
   const providers = new Map(settings.providers.map((provider) => [provider.name, configure(provider, catalog, parts)]))
   const models = createModels(settings, { catalog })
   const prices = createPrices(settings)
-  const delivery = createDelivery({ fetcher, blobs, links, transcoder })
-  const generation = { models, providers, runner: createRunner({}, { providers, spool }), prices, delivery }
-  const editImages = createEditImages(settings, { ...generation, uploads, blobs, fetcher })
+  const planning = { models, providers, prices, uploads, blobs, fetcher }
+  const planGeneration = createPlanGeneration(settings, planning)
+  const planEdit = createPlanEdit(settings, planning)
+
+  const draining = new AbortController()
+  const { runner, tasks, drain, sweep } = await startTasks(
+    settings,
+    {
+      ...storage,
+      providers,
+      delivery: createDelivery({ fetcher, blobs, links, transcoder }),
+      fetcher,
+      planGeneration,
+      planEdit,
+      log,
+      version: packageJson.version,
+      draining: draining.signal,
+      checkpoint: deps.checkpoint ?? (() => undefined),
+      ...(deps.leaseMs !== undefined && { leaseMs: deps.leaseMs })
+    },
+    parts
+  )
+  parts.defer(sweepRegularly([sweep, blobs.sweep], log))
   const operations = createOperations(settings, {
-    generateImages: createGenerateImages(settings, generation),
-    editImages,
-    createVariations: createCreateVariations({ models, editImages }),
+    ...tasks,
+    generateImages: createGenerateImages({ planGeneration, runner }),
+    editImages: createEditImages({ planEdit, runner }),
+    createVariations: createCreateVariations({ planEdit, runner }),
     uploadImage: createUploadImage({ uploads, blobs }),
+    deleteImage: createDeleteImage({ blobs }),
     estimateCost: createEstimateCost({ models, providers, prices }),
     listModels: createListModels({ models }),
     getModel: createGetModel({ models })
@@ -110,8 +124,7 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
     apiKeys: createApiKeys({ database, keys })
   })
 
-  let draining = false
-  const unready = () => (draining ? 'shutting down' : undefined)
+  const unready = () => (draining.signal.aborted ? 'shutting down' : undefined)
   const metrics = createMetrics()
   const wire = {
     operations,
@@ -119,7 +132,8 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
     openRecord: createRequestRecords({ log, metrics }),
     cors: createCors(settings.corsOrigins),
     log,
-    unready
+    unready,
+    draining: draining.signal
   }
   const restDeps = { ...wire, uploads, downloads: createDownloads({ blobs, links }), metrics }
   const rest = createRestHandler(createRestRoutes(settings, restDeps), restDeps)
@@ -140,8 +154,12 @@ export async function startServer(settings: Settings, deps: { log: Logger }): Pr
     url,
     firstKey,
     async drain() {
-      draining = true
-      await listener.drain(settings.drainMs)
+      draining.abort(new Error('the server is shutting down'))
+      const limit = new AbortController()
+      await Promise.race([
+        Promise.all([listener.drain(settings.drainMs), drain()]),
+        sleep(settings.drainMs, undefined, { signal: limit.signal }).catch(() => undefined)
+      ]).finally(() => limit.abort())
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync()
   }
@@ -179,10 +197,13 @@ async function createFirstKey(settings: Settings, keys: ApiKeyStore): Promise<st
   return (await keys.create(operatorKeys.caller)).key
 }
 
-function sweepRegularly(blobs: BlobStore, log: Logger): () => void {
-  const timer = setInterval(() => {
-    blobs.sweep(Date.now()).catch((err: unknown) => log.error({ err }, 'expired images could not be removed'))
-  }, sweepEveryMs)
+function sweepRegularly(sweeps: readonly ((nowMs: number) => Promise<number>)[], log: Logger): () => void {
+  const sweepAll = async () => {
+    for (const sweep of sweeps) {
+      await sweep(Date.now()).catch((err: unknown) => log.error({ err }, 'what has expired could not be removed'))
+    }
+  }
+  const timer = setInterval(() => void sweepAll(), sweepEveryMs)
   timer.unref()
   return () => clearInterval(timer)
 }

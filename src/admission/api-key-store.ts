@@ -95,7 +95,7 @@ export async function createApiKeyStore(deps: { database: Database }, options: K
   }
 
   async function change(statements: readonly Statement[]): Promise<void> {
-    await database.commit([...statements, countChange(database)])
+    await database.commit([...statements, countChange(database)], ['api_keys'])
     await known.refresh()
   }
 

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
-import type { Caller, Scope } from '../call.ts'
+import type { Caller, NeededScope, Scope } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import { hashApiKey, isMistyped } from './api-key.ts'
 import type { ApiKeyStore } from './api-key-store.ts'
@@ -39,9 +39,11 @@ export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find' | 'is
   }
 }
 
-/** Throws `PERMISSION_DENIED` unless the caller's key has the scope; no scope contains another. */
-export function requireScope(caller: Caller, scope: Scope): void {
-  if (!caller.scopes.includes(scope)) throw gatewayError('PERMISSION_DENIED', { action: actions[scope] })
+/** Throws `PERMISSION_DENIED` unless the caller's key has the scope, or one of several; no scope contains another. */
+export function requireScope(caller: Caller, needed: NeededScope): void {
+  const scopes = typeof needed === 'string' ? [needed] : needed
+  if (scopes.some((scope) => caller.scopes.includes(scope))) return
+  throw gatewayError('PERMISSION_DENIED', { action: scopes.map((scope) => actions[scope]).join(' or ') })
 }
 
 const actions: Record<Scope, string> = {

@@ -36,9 +36,17 @@ export async function createKnownApiKeys(options: KnownApiKeysOptions, { databas
   let timer: NodeJS.Timeout | undefined
   let disposed = false
 
-  await confirm()
+  // Before the first look, so that nothing is missed that another process changes meanwhile.
+  const stopListening = database.onAnnouncement((topic) => {
+    if (topic === undefined || topic === 'api_keys') void refresh()
+  })
+  const first = confirm()
+  refreshing = first.catch(() => {
+    disposed = true
+    stopListening()
+  })
+  await first
   scheduleNext(checkEveryMs)
-  const stopListening = database.onForeignChange(() => void refresh())
 
   return {
     all: () => known,
@@ -55,6 +63,7 @@ export async function createKnownApiKeys(options: KnownApiKeysOptions, { databas
   /** One after the other, so that an older view never replaces a newer one. */
   function refresh(): Promise<void> {
     refreshing = refreshing.then(async () => {
+      if (disposed) return
       const succeeded = await confirm().then(
         () => true,
         () => false

@@ -37,6 +37,12 @@ const commands = {
     options: ['admin'],
     run: async (terminal, { flags }) => (await import('./new-key.ts')).newKey(terminal, { admin: flags.has('admin') })
   },
+  'callback-secret': {
+    arguments: [],
+    options: ['rotate', 'org'],
+    run: async (terminal, { flags, values }) =>
+      (await import('./callback-secret.ts')).callbackSecret(terminal, { rotate: flags.has('rotate'), organizationId: values.org })
+  },
   'orgs create': {
     arguments: ['<id>'],
     options: ['name', 'url', 'json'],

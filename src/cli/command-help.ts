@@ -16,6 +16,14 @@ new-key made; a running server takes it within about a second.
 
   --admin   the key for operating the server: orgs, keys, GET /metrics
 `,
+  'callback-secret': `Usage: atelier callback-secret [--rotate] [--org <id>]
+
+Prints the secret that callbacks are signed with, and makes it where there is none; through the
+database, also while the server runs.
+
+  --rotate     make a new one, beside which the one before signs for 24 hours
+  --org <id>   the organization; default unless told
+`,
   orgs: `Usage: atelier orgs create <id> [--name <text>]
        atelier orgs list
        atelier orgs disable <id>

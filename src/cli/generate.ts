@@ -5,6 +5,7 @@ import {
   type GenerateImagesRequest,
   GenerateImagesRequestSchema,
   ImageService,
+  OnDisconnect,
   type StreamAccepted
 } from '../../gen/atelier/v1/image_service_pb.ts'
 import { decodeMessage, encodeMessage } from '../contract/json.ts'
@@ -58,7 +59,8 @@ function readRequest(given: Given): GenerateImagesRequest {
     const json = Object.fromEntries(Object.entries(asked).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
     const { message, unknown } = decodeMessage(GenerateImagesRequestSchema, json)
     for (const [name, value] of Object.entries(unknown)) throw new UsageError(`--${name} cannot be ${String(value)}`, 'generate')
-    return message
+    // Nobody would fetch what is finished after the command was stopped.
+    return { ...message, onDisconnect: OnDisconnect.CANCEL }
   } catch (error) {
     throw error instanceof GatewayError ? new UsageError(error.message, 'generate') : error
   }

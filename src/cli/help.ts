@@ -37,6 +37,9 @@ Commands
   check-config       check the configuration and print what is in effect, with secrets masked
   new-key [--admin]  make an API key in place of the lost one, also while the server runs;
                      with --admin the key for operating the server
+  callback-secret [--rotate] [--org ID]
+                     print what callbacks are signed with, also while the server runs; with --rotate
+                     a new secret, beside which the one before signs for 24 hours
   help [command]     print this text, or what there is to know about a command (--help, -h)
   version            print the version (--version, -v)
 
@@ -56,7 +59,16 @@ Environment
   ATELIER_ADMIN_KEY      key for operating the server: orgs, keys, GET /metrics
   ATELIER_URL            where orgs, keys, models and generate find the server; http://127.0.0.1:8080
   ATELIER_MASTER_KEY     32 bytes in base64 from which other keys are derived; a file in the data directory
+  ATELIER_PREVIOUS_MASTER_KEYS
+                         earlier ones, separated by commas, for what they sealed and signed
   ATELIER_LOG_LEVEL      trace, debug, info, warn, error, fatal or silent; info
+  DATABASE_URL           PostgreSQL for any number of processes; a database in the data directory
+  ATELIER_S3_BUCKET      S3-compatible store for images; the data directory
+  ATELIER_S3_ENDPOINT    its address; Amazon's
+  AWS_REGION             with a bucket: its region; us-east-1
+  AWS_ACCESS_KEY_ID      with a bucket: the access key
+  AWS_SECRET_ACCESS_KEY  the access key's secret
+  AWS_SESSION_TOKEN      the access key's token, if it is a temporary one
   OPENAI_API_KEY         key for the provider openai; the provider exists once this or
                          OPENAI_BASE_URL is set
   OPENAI_BASE_URL        address of the provider openai; OpenAI's own
@@ -67,7 +79,7 @@ Environment
   AZURE_OPENAI_API_KEY   the same for the provider azure
   AZURE_OPENAI_ENDPOINT  address of the Azure OpenAI resource; there is no default
 The environment counts more than the file, except that the file's settings for these providers
-count more than their variables. atelier.example.yaml shows every setting.
+and for the access to the bucket count more than their variables. atelier.example.yaml shows every setting.
 
 Examples
   atelier

@@ -11,13 +11,15 @@ import type { Terminal } from './terminal.ts'
  */
 export async function newKey(terminal: Terminal, options: { admin: boolean }): Promise<number> {
   const { settings } = await loadConfig(terminal.environment, { directory: terminal.directory })
-  await using database = await openDatabase({ dataDir: settings.dataDir })
+  const { dataDir, databaseUrl } = settings
+  await using database = await openDatabase({ dataDir, databaseUrl })
   await using keys = await createApiKeyStore({ database })
   const { key } = await keys.replace(options.admin ? operatorKeys.admin : operatorKeys.caller)
-  if (!options.admin) await removeFirstKey(settings.dataDir)
+  if (!options.admin) await removeFirstKey(dataDir)
   terminal.stdout.write(`${key}\n`)
+  const place = databaseUrl === undefined ? dataDir : 'the configured database'
   terminal.stderr.write(
-    `This is the new ${options.admin ? 'admin' : 'API'} key of ${settings.dataDir}; it is not shown again. One that was made before no longer works.\n`
+    `This is the new ${options.admin ? 'admin' : 'API'} key of ${place}; it is not shown again. One that was made before no longer works.\n`
   )
   const configured = options.admin ? settings.adminKey : settings.apiKey
   if (configured !== undefined) {

@@ -25,7 +25,7 @@ export interface Invocation<Name extends string> {
   given: Given
 }
 
-const flagNames = ['admin', 'json', 'all'] as const
+const flagNames = ['admin', 'json', 'all', 'rotate'] as const
 const valueNames = [
   'url',
   'org',

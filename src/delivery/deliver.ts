@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import { type Warning, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
 import type { Call } from '../call.ts'
-import { GatewayError } from '../errors.ts'
-import { type GenerationEvent, type ImageLink, isImageBody } from '../events.ts'
+import { GatewayError, gatewayError } from '../errors.ts'
+import { type ImageLink, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
+import type { ProviderEvent } from '../providers/provider.ts'
 import type { WishedOutput } from '../routing/plan.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Links } from '../storage/links.ts'
@@ -22,12 +23,16 @@ export interface DeliveryWish extends InlineSource, HostWish {
   output?: WishedOutput
 }
 
+/** Stores an image and returns a link to it; the image itself, with a warning to the caller, where it could not be stored. */
+export type HostImage = (image: ImageBody) => Promise<ImageLink | ImageBody>
+
 export interface Delivery {
   /**
    * Passes the events on, each image in the wished form; what has that form already is not touched. Leaving the iteration early leaves
-   * `events`. Throws PROVIDER_FAILED and STORAGE_FAILED, both with the outcome `unknown`, besides what `events` throws.
+   * `events`. What is to be linked is stored by `hostImage`; unless told, for as long as its link lasts. Throws PROVIDER_FAILED and
+   * STORAGE_FAILED, both with the outcome `unknown`, besides what `events` throws.
    */
-  deliver(events: AsyncIterable<GenerationEvent>, wish: DeliveryWish, call: Call): AsyncIterable<GenerationEvent>
+  deliver(events: AsyncIterable<ProviderEvent>, wish: DeliveryWish, call: Call, hostImage?: HostImage): AsyncIterable<ProviderEvent>
 }
 
 export interface DeliveryDeps {
@@ -39,7 +44,7 @@ export interface DeliveryDeps {
 
 export function createDelivery(deps: DeliveryDeps): Delivery {
   return {
-    async *deliver(events, wish, call) {
+    async *deliver(events, wish, call, hostImage = (image) => host(image, wish, call, deps)) {
       const warnings: Warning[] = []
       const transcoding = deps.transcoder.begin(wish.output, wish.provider, call)
       for await (const event of events) {
@@ -49,11 +54,16 @@ export function createDelivery(deps: DeliveryDeps): Delivery {
         } else if (event.kind !== 'image' || (!transcoding && hasForm(event.image, wish))) {
           yield event
         } else if (!isImageBody(event.image) && wish.form === 'url') {
-          yield { ...event, image: await hostLinked(event.image, transcoding, wish, call, warnings) }
+          yield { ...event, image: await hostLinked(event.image, transcoding, hostImage, wish, call, warnings) }
         } else {
           await using source = isImageBody(event.image) ? alreadyOpen(event.image) : await openInline(event.image.url, wish, call, deps)
           await using image = transcoding ? await transcoding.bring(source) : alreadyOpen(source)
-          yield { ...event, image: wish.form === 'url' ? await host(image, wish, call, deps) : image }
+          if (wish.form === 'bytes') yield { ...event, image }
+          else {
+            const hosted = await hostImage(image)
+            if (isImageBody(hosted)) warnings.push(notLinked)
+            yield { ...event, image: hosted }
+          }
         }
       }
     }
@@ -66,15 +76,18 @@ export function createDelivery(deps: DeliveryDeps): Delivery {
   async function hostLinked(
     link: ImageLink,
     transcoding: Transcoding | undefined,
+    hostImage: HostImage,
     wish: DeliveryWish,
     call: Call,
     warnings: Warning[]
   ): Promise<ImageLink> {
     try {
       await using source = await openInline(link.url, wish, call, deps)
-      if (!transcoding) return await host(source, wish, call, deps)
-      await using image = await transcoding.bring(source)
-      return image.isUntouched && hasForm(link, wish) ? link : await host(image, wish, call, deps)
+      await using image = transcoding ? await transcoding.bring(source) : undefined
+      if (image?.isUntouched && hasForm(link, wish)) return link
+      const hosted = await hostImage(image ?? source)
+      if (!isImageBody(hosted)) return hosted
+      throw gatewayError('STORAGE_FAILED', { problem: 'it could not be written' }, { outcome: 'unknown' })
     } catch (error) {
       if (!mayStillServe(error, link)) throw error
       transcoding?.missed()
@@ -83,6 +96,12 @@ export function createDelivery(deps: DeliveryDeps): Delivery {
     }
   }
 }
+
+const notLinked = create(WarningSchema, {
+  kind: WarningKind.CONVERTED,
+  param: 'response_format',
+  message: 'the image could not be stored here, so it comes as bytes instead of a link'
+})
 
 /** An image that its maker closes. */
 function alreadyOpen(image: ImageBody): ImageBody & AsyncDisposable {

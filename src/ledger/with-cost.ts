@@ -1,16 +1,16 @@
 import type { Cost } from '../../gen/atelier/v1/image_pb.ts'
-import type { GenerationEvent } from '../events.ts'
+import { type GenerationEvent, mapEvents } from '../events.ts'
 import type { Ending } from './actual-cost.ts'
 
 /** The same events, with what `costOf` makes of the ending and of the number of delivered images as the cost in `completed`. */
-export async function* withCost<Event extends GenerationEvent>(
+export function withCost<Event extends GenerationEvent>(
   events: AsyncIterable<Event>,
   costOf: (delivered: number, ending: Ending) => Cost | undefined
-): AsyncGenerator<Event, void, undefined> {
+): AsyncIterable<Event> {
   let delivered = 0
-  for await (const event of events) {
+  return mapEvents(events, (event) => {
     if (event.kind === 'image') delivered += 1
     const cost = event.kind === 'completed' ? costOf(delivered, event) : undefined
-    yield cost ? { ...event, cost } : event
-  }
+    return cost ? { ...event, cost } : event
+  })
 }

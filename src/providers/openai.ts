@@ -81,6 +81,8 @@ export function toWire(work: Work): JsonObject {
     size,
     request_id,
     strict,
+    on_interrupt,
+    on_disconnect,
     provider_options,
     partial_images,
     ...fields

@@ -11,6 +11,8 @@ export interface Provider {
    * `opaque`: nothing, it may have been made and billed.
    */
   readonly recovery: 'idempotent' | 'resumable' | 'opaque'
+  /** Whether a call that is left is not billed. Unset: it may be, so that a call which nobody waits for any more is better finished. */
+  readonly cancelsFree?: boolean
   /** Which `provider_options` it understands; a function where that depends on the provider's name for the model. */
   readonly understands: 'any option' | readonly string[] | ((upstreamModel: string) => readonly string[])
   /** Whether it passes `user` and `safety_identifier` on to its vendor, besides one that understands any option. */
@@ -22,6 +24,10 @@ export interface Provider {
    * iteration early stops the call.
    */
   run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent>
+  /** Asks for the result of a job that `submitted` named, in an earlier process perhaps. Only of `resumable` providers. */
+  resume?(jobId: string, work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent>
+  /** Stops a job that `submitted` named. Only of `resumable` providers. */
+  cancel?(jobId: string, attempt: AttemptContext): Promise<'cancelled' | 'too_late'>
 }
 
 export type ProviderEvent = Exclude<GenerationEvent, { kind: 'accepted' }>
@@ -60,4 +66,11 @@ export interface AttemptContext {
   /** Longest time for the whole call, its body included. */
   timeoutMs: number
   log: Logger
+  /**
+   * Names the job; the call may go on only when the promise has resolved. Providers that are `resumable` call it once, as soon as they know.
+   * Unset where nothing is recorded.
+   */
+  submitted?(jobId: string): Promise<void>
+  /** The same for every try of one attempt, for providers that are `idempotent`. Unset where nothing is recorded. */
+  idempotencyKey?: string
 }

@@ -62,7 +62,7 @@ export function createSketchProvider(options: SketchOptions): Provider {
     }
   }
 
-  return { recovery: 'idempotent', understands: sketchOptions, trustedOrigins: [], run }
+  return { recovery: 'idempotent', cancelsFree: true, understands: sketchOptions, trustedOrigins: [], run }
 }
 
 /** A signal that aborts with the GatewayError to throw: when the attempt's aborts, or its time is over. */

@@ -1,31 +1,29 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { parse } from 'yaml'
 import { type Catalog, type CatalogModel, CatalogSchema } from '../../gen/atelier/v1/catalog_pb.ts'
 import { decodeMessage } from '../contract/json.ts'
 import { validator } from '../contract/validator.ts'
+import { catalogFilesIn, readCatalogFile } from './catalog-file.ts'
 
 export interface CatalogOptions {
-  /** Where to find other files than the built-in ones beside this module. */
+  /** Where to find YAML files that take the place of the built-in ones. */
   directory?: string
   /** The operator's own files, in order: what they say goes before what was said before them. */
   files?: readonly string[]
 }
 
 /**
- * Reads what is known about models: the built-in YAML files, one vendor each, in the order of their names, then the operator's. Throws an
- * Error that names file, place and problem where a file is wrong, or where two models claim one name. The built-in files are not checked
- * against the rules of the schema, which takes longer than everything else here: a test has done it.
+ * Reads what is known about models: what is built in, one vendor each, then the operator's files. Throws an Error that names file, place
+ * and problem where a file is wrong, or where two models claim one name. What is built in is neither read from YAML nor checked, which
+ * would take longer than everything else here: `npm run generate` and a test have done it.
  */
 export function loadCatalog({ directory, files = [] }: CatalogOptions = {}): Catalog[] {
-  const own = directory === undefined ? filesIn(builtInDirectory) : []
-  const others = [...(directory === undefined ? [] : filesIn(directory)), ...files]
-  const catalogs: Catalog[] = []
-  for (const path of [...own, ...others]) {
+  const catalogs = directory === undefined ? builtInCatalogs() : []
+  for (const path of [...(directory === undefined ? [] : catalogFilesIn(directory)), ...files]) {
     inFile(path, () => {
-      const catalog = readCatalog(readFileSync(path, 'utf8'))
-      if (!own.includes(path)) checkRules(catalog)
+      const catalog = decodeCatalog(readCatalogFile(path))
+      checkRules(catalog)
       addTo(catalogs, catalog)
       const owners = new Map<string, string>()
       for (const catalog of catalogs) {
@@ -37,13 +35,9 @@ export function loadCatalog({ directory, files = [] }: CatalogOptions = {}): Cat
   return catalogs
 }
 
-export const builtInDirectory = join(import.meta.dirname, 'catalog')
-
-function filesIn(directory: string): string[] {
-  return readdirSync(directory)
-    .filter((file) => file.endsWith('.yaml'))
-    .sort()
-    .map((file) => join(directory, file))
+function builtInCatalogs(): Catalog[] {
+  const documents: JsonObject[] = JSON.parse(readFileSync(new URL('../../gen/catalog.json', import.meta.url), 'utf8'))
+  return documents.map(decodeCatalog)
 }
 
 /** A vendor that is there already gets the new models, in the place of those of the same names. */
@@ -75,11 +69,8 @@ function inFile(path: string, read: () => void): void {
   }
 }
 
-function readCatalog(text: string): Catalog {
-  const document: unknown = parse(text, { merge: true })
-  if (typeof document !== 'object' || document === null || Array.isArray(document))
-    throw new Error('must be a mapping with vendor and models')
-  const { message, unknown } = decodeMessage(CatalogSchema, document as JsonObject)
+function decodeCatalog(document: JsonObject): Catalog {
+  const { message, unknown } = decodeMessage(CatalogSchema, document)
   const stranger = Object.keys(unknown)[0]
   if (stranger !== undefined) throw new Error(`${stranger}: is not known here`)
   return message

@@ -84,11 +84,10 @@ export function createApiKeys(deps: { database: Database; keys: Pick<ApiKeyStore
         },
         database
       )
-      const exists = { query: query.selectFrom('organizations').select('id').where('id', '=', organization), expectRows: 1 }
-      await orUnavailable(keys.change([exists, insert])).catch((error: unknown) => {
-        if (!(error instanceof ConflictError)) throw error
-        throw gatewayError('NOT_FOUND', { kind: 'organization', id: organization }, { param: 'organization_id' })
-      })
+      // Organizations are never deleted, so one that is there stays.
+      const known = await orUnavailable(query.selectFrom('organizations').select('id').where('id', '=', organization).executeTakeFirst())
+      if (!known) throw gatewayError('NOT_FOUND', { kind: 'organization', id: organization }, { param: 'organization_id' })
+      await orUnavailable(keys.change([insert]))
       return create(CreateApiKeyResponseSchema, { apiKey: toApiKey(await read(id)), key })
     },
     get: async ({ id }) => toApiKey(await read(id)),

@@ -7,7 +7,7 @@ import type { Models } from '../routing/models.ts'
 import { modelsFor } from '../routing/models-for.ts'
 import { planGeneration } from '../routing/plan.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
-import { writtenModel } from './generate-images.ts'
+import { writtenModel } from './plan-run.ts'
 
 export interface EstimateCostDeps {
   models: Models

@@ -119,7 +119,7 @@ export function disposingUploads(
   events: AsyncIterable<GenerationEvent>
 ): AsyncIterable<GenerationEvent> {
   const iterator = events[Symbol.asyncIterator]()
-  const dispose = () => Promise.all(sources.map((source) => (source?.kind === 'upload' ? source.upload[Symbol.asyncDispose]() : undefined)))
+  const dispose = () => disposeUploads(sources)
   const disposing: AsyncIterator<GenerationEvent> = {
     async next() {
       try {
@@ -141,4 +141,9 @@ export function disposingUploads(
     }
   }
   return { [Symbol.asyncIterator]: () => disposing }
+}
+
+/** Disposes of the uploads among the sources. */
+export async function disposeUploads(sources: readonly (InputSource | undefined)[]): Promise<void> {
+  await Promise.all(sources.map((source) => (source?.kind === 'upload' ? source.upload[Symbol.asyncDispose]() : undefined)))
 }

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gatewayError } from '../errors.ts'
 import { imageFromBytes, type StoredImage } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
-import { readImageFile } from './image-file.ts'
+import { readImageFile } from './blobs/image-file.ts'
 import { randomBase62 } from './random-id.ts'
 import { onDisk } from './storage-failed.ts'
 
@@ -27,10 +28,17 @@ export interface TakeOptions {
   callerId: string
 }
 
-/** A file on the disk, to be opened any number of times. Disposing it removes it; what is being read then may break off. */
+/**
+ * A file on the disk, to be opened any number of times. Disposing it removes it, unless it was shared; what is being read then may break
+ * off.
+ */
 export interface Upload extends StoredImage, AsyncDisposable {
   /** As the first bytes show it; empty for what is no image that is known here. */
   readonly mediaType: string
+  /** SHA-256 of the file. */
+  readonly digest: Uint8Array
+  /** Keeps the file until the share is disposed of too. */
+  share(): AsyncDisposable
 }
 
 export interface UploadsOptions {
@@ -54,12 +62,23 @@ export function createUploads({ directory, ...options }: UploadsOptions): Upload
       const path = join(directory, randomBase62(22))
       const used = space.of(callerId)
       const limit = Math.min(maxBytes ?? maxBytesPerFile, maxBytesPerFile)
+      let owners = 1
       const remove = async () => {
         await unlink(path).catch(() => undefined)
         used.release()
       }
+      const own = (): AsyncDisposable => {
+        let isOwned = true
+        return {
+          async [Symbol.asyncDispose]() {
+            if (isOwned) owners -= 1
+            if (isOwned && owners === 0) await remove()
+            isOwned = false
+          }
+        }
+      }
       try {
-        const { sizeBytes, mediaType } = await write(source, path, (chunkBytes, sizeBytes) => {
+        const { sizeBytes, mediaType, digest } = await write(source, path, (chunkBytes, sizeBytes) => {
           if (sizeBytes > limit) throw gatewayError('INVALID_PARAMETER', { param, problem: `must be no larger than ${limit} bytes` })
           used.add(chunkBytes)
         })
@@ -67,8 +86,13 @@ export function createUploads({ directory, ...options }: UploadsOptions): Upload
         return {
           mediaType,
           sizeBytes,
+          digest,
           open: () => imageFromBytes(readImageFile(path, sizeBytes), mediaType),
-          [Symbol.asyncDispose]: remove
+          share() {
+            owners += 1
+            return own()
+          },
+          ...own()
         }
       } catch (error) {
         await remove()
@@ -86,8 +110,9 @@ async function write(
   source: AsyncIterable<Uint8Array>,
   path: string,
   count: (chunkBytes: number, sizeBytes: number) => void
-): Promise<{ sizeBytes: number; mediaType: string }> {
+): Promise<{ sizeBytes: number; mediaType: string; digest: Uint8Array }> {
   let file: FileHandle | undefined
+  const hash = createHash('sha256')
   const head = Buffer.alloc(headBytes)
   let sizeBytes = 0
   try {
@@ -95,13 +120,14 @@ async function write(
       count(chunk.length, sizeBytes + chunk.length)
       if (sizeBytes < headBytes) head.set(chunk.subarray(0, headBytes - sizeBytes), sizeBytes)
       sizeBytes += chunk.length
+      hash.update(chunk)
       file ??= await onDisk(open(path, 'wx', 0o600))
       for (let at = 0; at < chunk.length; ) at += (await onDisk(file.write(chunk, at))).bytesWritten
     }
   } finally {
     await file?.close().catch(() => undefined)
   }
-  return { sizeBytes, mediaType: sniffMediaType(head.subarray(0, sizeBytes)) ?? '' }
+  return { sizeBytes, mediaType: sniffMediaType(head.subarray(0, sizeBytes)) ?? '', digest: hash.digest() }
 }
 
 /** Counts what each caller's files take up. */

@@ -1,50 +1,213 @@
+import { OnInterrupt } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { StoredRequest } from '../../gen/atelier/v1/stored_pb.ts'
 import type { Call } from '../call.ts'
-import { gatewayError } from '../errors.ts'
+import { gatewayError, toGatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
-import { actualCost } from '../ledger/actual-cost.ts'
-import { orderOf } from '../ledger/estimate.ts'
-import { withCost } from '../ledger/with-cost.ts'
-import { attempt, type ConfiguredProvider } from '../routing/attempt.ts'
-import type { Part } from '../routing/parts.ts'
-import type { Plan } from '../routing/plan.ts'
-import type { Spool } from '../storage/spool.ts'
-import { withRevisedPrompts } from './revised-prompts.ts'
-import { runParts } from './run-parts.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Fingerprints } from '../storage/fingerprints.ts'
+import type { Links } from '../storage/links.ts'
+import { type Execution, type ExecutionDeps, execute } from './execution.ts'
+import { createFeed } from './feed.ts'
+import { fingerprintBytes } from './fingerprint.ts'
+import { replay } from './replay.ts'
+import type { PlannedRun, RunOrder } from './run-order.ts'
+import { type Admission, type ClaimedTask, type NewTask, newTaskId, type TaskStore } from './task-store.ts'
+
+/** Carries out what was planned. */
+export interface Runner {
+  /**
+   * Carries an order out for a caller that waits, or repeats to it what the same order yielded before. Takes the order over. Throws
+   * REQUEST_ID_REUSED, DATABASE_UNAVAILABLE, and what providers throw; IDEMPOTENCY_UNAVAILABLE where no tasks are kept.
+   */
+  run(order: RunOrder, call: Call): AsyncIterable<GenerationEvent>
+}
+
+/** A runner that keeps every request as a task. */
+export interface TaskRunner extends Runner {
+  /**
+   * Records an order to be carried out in the background. Takes the order over. Returns the id of its task, or of the one that was made of
+   * the same order, under the same request id, before.
+   */
+  submit(order: RunOrder, record: SubmittedRecord, call: Call): Promise<string>
+  /** Carries out, or goes on with, a task that this process has claimed. */
+  resume(task: ClaimedTask, planned: PlannedRun, call: Call): Execution
+  /** How far a task is that this process works on; 0 for any other. */
+  progressOf(taskId: string): number
+  /** Stops a task that this process works on. */
+  cancel(taskId: string): void
+  /** Resolves when everything that was begun is over. */
+  idle(): Promise<void>
+}
+
+/** How a background order is recorded. */
+export interface SubmittedRecord {
+  /** Id for its task. */
+  id: string
+  /** What its fingerprint is made of: the order with its inputs as they were given. */
+  recognisedBy: StoredRequest
+  /** What was stored for it. */
+  blobs: NewTask['blobs']
+}
 
 export interface RunnerOptions {
   /** Most calls that one request makes at a time; 4 unless told. */
   maxParallel?: number
+  /** Seconds for which a result is kept after its caller got it. */
+  keepResultsSeconds: number
+  /** Seconds for which every other result is kept. */
+  keepTasksSeconds: number
 }
 
-/** Carries out plans. It is the only caller of `attempt`. */
-export interface Runner {
-  /** Refuses a request id (IDEMPOTENCY_UNAVAILABLE): without kept tasks a repetition would be executed, and billed, again. */
-  run(plan: Plan, requestId: string, call: Call): AsyncIterable<GenerationEvent>
+export interface RunnerDeps extends ExecutionDeps {
+  store: TaskStore
+  blobs: BlobStore
+  links: Links
+  fingerprints: Fingerprints
 }
 
-export function createRunner(
-  { maxParallel = 4 }: RunnerOptions,
-  deps: { providers: ReadonlyMap<string, ConfiguredProvider>; spool: Spool }
-): Runner {
-  async function* execute(plan: Plan, call: Call): AsyncIterable<GenerationEvent> {
-    const { candidate, parts, warnings, promptAsRevised } = plan
-    yield { kind: 'accepted', taskId: '', provider: candidate.provider, model: candidate.model, warnings }
-    const attemptPart = (part: Part, each: Call) =>
-      withCost(attempt(plan, part, deps.providers, each), (delivered, ending) =>
-        actualCost(orderOf(candidate, part.work), delivered, ending)
+/** As long as a request id is remembered. */
+const keyedSeconds = 86_400
+
+export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): TaskRunner {
+  const { store } = deps
+  const executionOptions = { maxParallel: options.maxParallel ?? 4 }
+  const running = new Map<string, Execution>()
+  /** Tasks that were cancelled after they were claimed and before they were begun. */
+  const cancelledBefore = new Set<string>()
+  const stopListening = store.onCancel((taskId) => {
+    const execution = running.get(taskId)
+    if (execution) execution.cancel()
+    else cancelledBefore.add(taskId)
+  })
+  deps.closing.addEventListener('abort', stopListening, { once: true })
+
+  async function* run(order: RunOrder, call: Call): AsyncGenerator<GenerationEvent, void, undefined> {
+    await using cleanup = new AsyncDisposableStack()
+    cleanup.use(order)
+    const fingerprints = fingerprintsOf(order.stored)
+    const earlier = order.isRepetition && order.request.requestId === '' ? await store.rejoin(call.caller, fingerprints) : undefined
+    if (earlier !== undefined) return yield* replay(earlier, call, deps)
+    const createdAtMs = Date.now()
+    const admission = await admit(order, 'attached', fingerprints, { id: newTaskId(), createdAtMs, blobs: [] }, call)
+    if (admission.kind === 'existing') return yield* replay(admission.taskId, call, deps)
+    deps.checkpoint('admitted')
+    cleanup.move()
+    yield* attend(order, admission, createdAtMs, call)
+  }
+
+  /** Carries a task out and passes on what comes while the caller is there. */
+  async function* attend(
+    order: RunOrder,
+    { claim }: Extract<Admission, { kind: 'created' }>,
+    createdAtMs: number,
+    call: Call
+  ): AsyncGenerator<GenerationEvent, void, undefined> {
+    const { taskId } = claim
+    const { plan, request } = order
+    const isKeyed = request.requestId !== ''
+    const feed = createFeed()
+    const task = {
+      id: taskId,
+      caller: call.caller,
+      known: [],
+      mayBegin: true,
+      mayRetry: false,
+      keepSeconds: options.keepTasksSeconds,
+      keepFailureSeconds: isKeyed ? keyedSeconds : options.keepResultsSeconds,
+      get log() {
+        return call.log
+      }
+    }
+    const execution = track(taskId, execute(task, order, executionOptions, store.journal(claim), deps, feed))
+    const leave = () => execution.leave(toGatewayError(call.signal.reason ?? gatewayError('CANCELLED', {})))
+    if (call.signal.aborted) leave()
+    call.signal.addEventListener('abort', leave, { once: true })
+    let isThrough = false
+    try {
+      const { provider, model } = plan.candidate
+      const createdAt = Math.floor(createdAtMs / 1000)
+      yield { kind: 'accepted', taskId, createdAt, isReplay: false, provider, model, warnings: plan.warnings }
+      yield* feed
+      isThrough = true
+    } finally {
+      call.signal.removeEventListener('abort', leave)
+      if (!isThrough) leave()
+      const keepSeconds = isKeyed
+        ? keyedSeconds
+        : Math.max(options.keepResultsSeconds, plan.form === 'url' ? order.wish.linkLifetimeSeconds : 0)
+      void (call.answered ?? Promise.resolve(isThrough)).then((isWhole) =>
+        isWhole ? isThrough && store.delivered(taskId, keepSeconds) : store.lost(taskId)
       )
-    const [only] = parts
-    const events =
-      only && parts.length === 1
-        ? attemptPart(only, call)
-        : runParts(parts, { maxParallel, provider: candidate.provider }, call, { spool: deps.spool, attempt: attemptPart })
-    yield* promptAsRevised === undefined ? events : withRevisedPrompts(events, promptAsRevised)
+    }
+  }
+
+  function admit(
+    order: RunOrder,
+    mode: NewTask['mode'],
+    fingerprints: readonly string[],
+    record: Pick<NewTask, 'id' | 'createdAtMs' | 'blobs'>,
+    call: Call
+  ): Promise<Admission> {
+    const { operation, stored, request, traceId, plan } = order
+    return store.admit({
+      id: record.id,
+      createdAtMs: record.createdAtMs,
+      caller: call.caller,
+      operation,
+      mode,
+      request: stored,
+      fingerprints,
+      traceId,
+      onInterrupt: request.onInterrupt === OnInterrupt.RETRY ? 'retry' : 'fail',
+      requestId: request.requestId,
+      provider: plan.candidate.provider,
+      model: plan.candidate.model,
+      blobs: record.blobs
+    })
+  }
+
+  function fingerprintsOf(request: StoredRequest): string[] {
+    return deps.fingerprints.all('request', fingerprintBytes(request))
+  }
+
+  function track(taskId: string, execution: Execution): Execution {
+    running.set(taskId, execution)
+    if (cancelledBefore.delete(taskId)) execution.cancel()
+    void execution.over.then(() => {
+      if (running.get(taskId) === execution) running.delete(taskId)
+    })
+    return execution
   }
 
   return {
-    run(plan, requestId, call) {
-      if (requestId !== '') throw gatewayError('IDEMPOTENCY_UNAVAILABLE', { param: 'request_id' })
-      return execute(plan, call)
+    run,
+    async submit(order, record, call) {
+      await using _ = order
+      const admission = await admit(order, 'detached', fingerprintsOf(record.recognisedBy), { ...record, createdAtMs: Date.now() }, call)
+      if (admission.kind === 'existing') return admission.taskId
+      deps.checkpoint('acknowledged')
+      return admission.claim.taskId
+    },
+    resume(claimed, planned, call) {
+      const isDetached = claimed.row.mode === 'detached'
+      const task = {
+        id: claimed.taskId,
+        caller: call.caller,
+        known: claimed.attempts,
+        mayBegin: isDetached || claimed.row.on_interrupt === 'retry',
+        mayRetry: claimed.row.on_interrupt === 'retry',
+        keepSeconds: options.keepTasksSeconds,
+        keepFailureSeconds: options.keepTasksSeconds,
+        log: call.log
+      }
+      const execution = execute(task, planned, executionOptions, store.journal(claimed), deps)
+      if (claimed.row.cancel_requested_at_ms !== null) execution.cancel()
+      return track(claimed.taskId, execution)
+    },
+    progressOf: (taskId) => running.get(taskId)?.progress ?? 0,
+    cancel: (taskId) => running.get(taskId)?.cancel(),
+    async idle() {
+      while (running.size > 0) await Promise.all([...running.values()].map(({ over }) => over))
     }
   }
 }

@@ -8,7 +8,7 @@ import { countChange, type KnownApiKeysOptions } from '../../src/admission/known
 import { openDatabase } from '../../src/storage/database.ts'
 import { DatabaseError } from '../../src/storage/database-error.ts'
 import { migrations } from '../../src/storage/migrations.ts'
-import { openSqliteConnection } from '../../src/storage/sqlite-connection.ts'
+import { openSqliteConnection } from '../../src/storage/sqlite/sqlite-connection.ts'
 import { createTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts'
 
 const generate = { name: 'default', scopes: ['generate'] } as const
@@ -31,6 +31,25 @@ test('knows the keys again after a restart', async () => {
   const { key } = await inOneProcess(directory, (keys) => keys.create({ ...generate, scopes: ['generate', 'admin'] }))
   await using opened = await openStore(directory)
   expect(find(opened.keys, key)?.caller.scopes).toEqual(['generate', 'admin'])
+})
+
+test('hears of a key that another server makes while the keys are loaded for the first time', async () => {
+  await using directory = await createTemporaryDirectory()
+  await using database = await openDatabase({ dataDir: directory.path })
+  await using other = await createApiKeyStore({ database })
+  const announced = Promise.withResolvers<void>()
+  const onAnnouncement: typeof database.onAnnouncement = (listener) => {
+    queueMicrotask(() => {
+      listener('api_keys')
+      announced.resolve()
+    })
+    return database.onAnnouncement(listener)
+  }
+  const starting = createApiKeyStore({ database: { ...database, onAnnouncement } })
+  await announced.promise
+  const { key } = await other.create(generate)
+  await using keys = await starting
+  await expect.poll(() => find(keys, key)?.caller.scopes).toEqual(['generate'])
 })
 
 test('writes no key to the disk', async () => {

@@ -20,15 +20,28 @@ describe.each(nodes)('from %s', (node) => {
     const environment = { PORT: '3000', ATELIER_LISTN: '' }
     const { code, stdout, stderr } = await runProgram(['check-config'], { node, directory: directory.path, environment })
     expect([code, stderr]).toEqual([0, 'warning: ATELIER_LISTN: unknown variable, without effect; did you mean ATELIER_LISTEN?\n'])
-    expect(stdout.split('\n').slice(0, 6)).toEqual([
+    expect(stdout.split('\n').slice(0, 7)).toEqual([
       '# The configuration is valid. Read from: atelier.yaml, environment, defaults.',
       'listen: 0.0.0.0:3000 # PORT',
       `data_dir: ${directory.path}/data # default`,
+      'tasks: on # default',
       'default_model: dall-e-3 # default',
       'api_key: sk-…1234 # atelier.yaml:2:1',
       'log_level: warn # atelier.yaml:1:1'
     ])
     expect(await readdir(directory.path)).toEqual(['atelier.yaml'])
+  })
+
+  test('check-config warns of names that no configured provider serves', async () => {
+    await using directory = await createTemporaryDirectory()
+    await writeFile(join(directory.path, 'atelier.yaml'), 'default_model: sd-turbo\naliases: { house: dall-e-3, draft: sketch }\n')
+    const { code, stderr } = await runProgram(['check-config'], { node, directory: directory.path })
+    expect([code, stderr]).toEqual([
+      0,
+      `warning: atelier.yaml:1:1 default_model: no configured provider serves it: the model 'sd-turbo' does not exist here; GET /v1/models lists the names
+warning: atelier.yaml:2:12 aliases.house: no configured provider serves it: no openai API key is configured, so house cannot be served
+`
+    ])
   })
 
   test('serve lists what is wrong with the configuration', async () => {
@@ -46,7 +59,7 @@ describe.each(nodes)('from %s', (node) => {
 const badConfig = 'log_level: loud\nlimits: { drain: 3 }\n'
 const badConfigText = `atelier: the configuration has 2 problems:
 atelier.yaml:1:1 log_level: must be trace, debug, info, warn, error, fatal or silent (got "loud")
-atelier.yaml:2:11 limits.drain: unknown key; the keys here are max_in_flight, max_body_bytes, max_connections, drain_seconds
+atelier.yaml:2:11 limits.drain: unknown key; the keys here are max_in_flight, max_body_bytes, max_connections, drain_seconds, max_running_tasks, max_queued_tasks
 `
 
 test.each(['check-config', 'new-key'])('%s lists what is wrong with the configuration', async (command) => {
@@ -98,6 +111,8 @@ test('the help names every command and every variable', async () => {
   )
   const vendors = ['OPENAI_API_KEY', 'OPENAI_BASE_URL', 'STABILITY_API_KEY', 'STABILITY_BASE_URL', 'GEMINI_API_KEY', 'GEMINI_BASE_URL']
   const azure = ['AZURE_OPENAI_API_KEY', 'AZURE_OPENAI_ENDPOINT']
+  const aws = ['AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
+  const storage = ['DATABASE_URL', 'ATELIER_S3_BUCKET', 'ATELIER_S3_ENDPOINT', 'ATELIER_PREVIOUS_MASTER_KEYS', ...aws]
   for (const name of [
     'serve',
     'check-config',
@@ -107,14 +122,16 @@ test('the help names every command and every variable', async () => {
     'models',
     'generate',
     'ATELIER_URL',
+    'callback-secret',
     'help',
     'version',
     'PORT',
     ...variables,
+    ...storage,
     ...vendors,
     ...azure
   ]) {
-    expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
+    expect(stdout).toMatch(new RegExp(`^  ${name}\\s`, 'm'))
   }
 })
 

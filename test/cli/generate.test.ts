@@ -29,6 +29,7 @@ test('takes the format from the ending of the file, and prints JSON for machines
     size_bytes: file.length,
     provider: 'sketch',
     model: 'sketch',
+    task_id: expect.stringMatching(/^task_/),
     cost: { total_micros: 0, estimated: false },
     warnings: []
   })

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { looksLikeApiKey } from '../../src/admission/api-key.ts'
 import { startAtelier, type TestServer } from '../support/atelier.ts'
 import { runInProcess, runProgram, startProgram } from '../support/run-atelier.ts'
+import { startSharedStorage } from '../support/shared-storage.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 test('a newcomer starts the server and makes a key for a colleague without having seen any other', async () => {
@@ -133,6 +134,24 @@ test('a key that the command makes for itself ends with it', async () => {
   const { stdout } = await runInProcess(['keys', 'list', '--all', '--json'], terminal)
   const own = JSON.parse(stdout).api_keys.filter(({ name }: { name: string }) => name.startsWith('local administrator: '))
   expect(own).toEqual([expect.objectContaining({ scopes: ['admin'], revoked_at: expect.any(Number), expires_at: expect.any(Number) })])
+})
+
+test('a server whose database is elsewhere takes such a key and a new one as well', async () => {
+  await using storage = await startSharedStorage()
+  await using atelier = await startAtelier(storage)
+  await using directory = await createTemporaryDirectory()
+  const terminal = { directory: directory.path, environment: { ...storage.environment, ATELIER_URL: atelier.url } }
+  const { code, stdout, stderr } = await runInProcess(['keys', 'create', '--name', 'ci'], terminal)
+  const note = 'No admin key is set: using one for this command alone, made through the configured database.\n'
+  expect([code, looksLikeApiKey(stdout.trim()), stderr.startsWith(note)]).toEqual([0, true, true])
+  const made = await runInProcess(['new-key'], terminal)
+  expect([made.code, made.stderr]).toEqual([
+    0,
+    'This is the new API key of the configured database; it is not shown again. One that was made before no longer works.\n'
+  ])
+  const statusOf = async (key: string) => (await atelier.get('/v1/models', { authorization: `Bearer ${key.trim()}` })).status
+  await expect.poll(() => statusOf(made.stdout)).toBe(200)
+  expect(await statusOf(stdout)).toBe(200)
 })
 
 test('failures are told in a line that says what to do, and end with 1', async () => {

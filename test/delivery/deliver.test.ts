@@ -7,10 +7,11 @@ import { DimensionsSchema, ImageOutcome, OutputFormat, ResolvedParametersSchema,
 import { createDelivery, type Delivery, type DeliveryWish } from '../../src/delivery/deliver.ts'
 import { createTranscoder } from '../../src/delivery/transcode.ts'
 import { GatewayError, gatewayError } from '../../src/errors.ts'
-import { type GenerationEvent, type ImageLink, isImageBody } from '../../src/events.ts'
+import { type ImageLink, isImageBody } from '../../src/events.ts'
 import { type ImageBody, imageFromBase64, imageFromBytes, readWhole } from '../../src/images/image-body.ts'
+import type { ProviderEvent } from '../../src/providers/provider.ts'
+import { createDiskBlobStore } from '../../src/storage/blobs/disk-blob-store.ts'
 import { openDatabase } from '../../src/storage/database.ts'
-import { createDiskBlobStore } from '../../src/storage/disk-blob-store.ts'
 import { createLinks, type Links } from '../../src/storage/links.ts'
 import { createScratchFiles } from '../../src/storage/scratch-files.ts'
 import { createUntrustedUrlFetcher } from '../../src/upstream/untrusted-url.ts'
@@ -28,15 +29,15 @@ const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')
 
 const wishUrl: DeliveryWish = { form: 'url', keepProviderUrls: false, trustedOrigins: [], linkLifetimeSeconds: 600, provider: 'basement' }
 const wishBytes: DeliveryWish = { ...wishUrl, form: 'bytes' }
-const accepted: GenerationEvent = { kind: 'accepted', taskId: '', provider: 'basement', model: 'sd-turbo', warnings: [] }
-const completed: GenerationEvent = { kind: 'completed' }
+const progress: ProviderEvent = { kind: 'progress', fraction: 0.5 }
+const completed: ProviderEvent = { kind: 'completed' }
 
 const house = await openHouse()
 afterAll(() => house[Symbol.asyncDispose]())
 
 test('passes every event but images on as it is, in its order', async () => {
-  const events: GenerationEvent[] = [
-    accepted,
+  const events: ProviderEvent[] = [
+    progress,
     { kind: 'image', index: 0, image: imageFromBytes(png, 'image/png') },
     { kind: 'image_details', index: 0, revisedPrompt: 'a cat' },
     { kind: 'no_image', index: 1, outcome: ImageOutcome.MODERATED, message: 'withheld' },
@@ -418,7 +419,7 @@ describe('stops', () => {
 
   test.each([wishBytes, wishUrl])('the provider when the reader leaves, as $form', async (wish) => {
     let left = false
-    async function* events(): AsyncIterable<GenerationEvent> {
+    async function* events(): AsyncIterable<ProviderEvent> {
       try {
         yield { kind: 'image', index: 0, image: imageFromBytes(png, '') }
         yield completed
@@ -432,7 +433,7 @@ describe('stops', () => {
 
   test('the provider when an image cannot be delivered', async () => {
     let left = false
-    async function* events(): AsyncIterable<GenerationEvent> {
+    async function* events(): AsyncIterable<ProviderEvent> {
       try {
         yield { kind: 'image', index: 0, image: { url: 'http://10.0.0.1/', mediaType: '' } }
       } finally {
@@ -446,8 +447,8 @@ describe('stops', () => {
 
 test('passes on what the provider throws', async () => {
   const error = gatewayError('PROVIDER_OVERLOADED', { provider: 'basement', problem: 'busy' }, { outcome: 'rejected' })
-  async function* events(): AsyncIterable<GenerationEvent> {
-    yield accepted
+  async function* events(): AsyncIterable<ProviderEvent> {
+    yield progress
     throw error
   }
   await expect(collect(house.delivery.deliver(events(), wishUrl, createCall()))).rejects.toBe(error)
@@ -492,27 +493,27 @@ async function* iterate<T>(items: readonly T[]): AsyncIterable<T> {
   yield* items
 }
 
-function imageOf(event: GenerationEvent | undefined): ImageBody | ImageLink | undefined {
+function imageOf(event: ProviderEvent | undefined): ImageBody | ImageLink | undefined {
   return event?.kind === 'image' ? event.image : undefined
 }
 
-function given(...images: (ImageBody | ImageLink)[]): AsyncIterable<GenerationEvent> {
+function given(...images: (ImageBody | ImageLink)[]): AsyncIterable<ProviderEvent> {
   return iterate(images.map((image, index) => ({ kind: 'image', index, image }) as const))
 }
 
-async function collect(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
-  const collected: GenerationEvent[] = []
+async function collect(events: AsyncIterable<ProviderEvent>): Promise<ProviderEvent[]> {
+  const collected: ProviderEvent[] = []
   for await (const event of events) collected.push(event)
   return collected
 }
 
-async function first(events: AsyncIterable<GenerationEvent>): Promise<Extract<GenerationEvent, { kind: 'image' }>> {
+async function first(events: AsyncIterable<ProviderEvent>): Promise<Extract<ProviderEvent, { kind: 'image' }>> {
   for await (const event of events) if (event.kind === 'image') return event
   throw new Error('no image came')
 }
 
 /** Reads each image when it comes, as a caller does. */
-async function readImages(events: AsyncIterable<GenerationEvent>): Promise<{ mediaType: string; bytes: Buffer }[]> {
+async function readImages(events: AsyncIterable<ProviderEvent>): Promise<{ mediaType: string; bytes: Buffer }[]> {
   const images: { mediaType: string; bytes: Buffer }[] = []
   for await (const event of events) {
     if (event.kind !== 'image' || !isImageBody(event.image)) continue
@@ -524,7 +525,7 @@ async function readImages(events: AsyncIterable<GenerationEvent>): Promise<{ med
 test("hands on the provider's own link, with a warning, when the image behind it cannot be fetched", async () => {
   await using server = await startBreakingServer()
   const wish = { ...wishUrl, trustedOrigins: [server.origin] }
-  const given: GenerationEvent[] = [{ kind: 'image', index: 0, image: { url: server.origin, mediaType: '' } }, completed]
+  const given: ProviderEvent[] = [{ kind: 'image', index: 0, image: { url: server.origin, mediaType: '' } }, completed]
   const events = await collect(house.delivery.deliver(iterate(given), wish, createCall()))
   expect(events.filter(({ kind }) => kind === 'image')).toEqual([{ kind: 'image', index: 0, image: { url: server.origin, mediaType: '' } }])
   expect(events.at(-1)).toMatchObject({ kind: 'completed', warnings: [{ kind: WarningKind.CONVERTED, param: 'response_format' }] })

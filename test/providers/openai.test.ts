@@ -64,6 +64,11 @@ describe('the request to an OpenAI-shaped upstream', () => {
     })
   })
 
+  test('holds nothing of what the request asks of the gateway', () => {
+    const ours = { request_id: 'r1', strict: true, on_interrupt: 'retry', on_disconnect: 'cancel' }
+    expect(toWire(work({ prompt: 'a fox', model: 'gpt-image-1', ...ours }))).toEqual({ model: 'gpt-image-1', prompt: 'a fox', n: 1 })
+  })
+
   test('never asks for a stream, which this call could not read', () => {
     expect(() => toWire(work({ prompt: 'a fox', provider_options: { stream: true } }))).toThrow(
       expect.objectContaining({ reason: 'INVALID_PARAMETER', param: 'stream', outcome: 'not_sent' })

@@ -6,7 +6,7 @@ import { GatewayError } from '../../src/errors.ts'
 import { createModels } from '../../src/routing/models.ts'
 import { type AskedEdit, type EditPlan, planEdit } from '../../src/routing/plan-edit.ts'
 import { resolveEditing } from '../../src/routing/resolve-editing.ts'
-import { writtenModel } from '../../src/services/generate-images.ts'
+import { writtenModel } from '../../src/services/plan-run.ts'
 import { decodeGenerateImages } from '../../src/wire/openai-json.ts'
 import { askedOf, catalog, everyMirror, everyVendor, type PlanOptions, warningsOf } from '../support/plan.ts'
 

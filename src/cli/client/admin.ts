@@ -7,7 +7,7 @@ import { type Client, Code, ConnectError, createClient } from '@connectrpc/conne
 import { AdminService } from '../../../gen/atelier/v1/admin_service_pb.ts'
 import { createApiKeyStore } from '../../admission/api-key-store.ts'
 import { loadConfig } from '../../config.ts'
-import { openDatabase } from '../../storage/database.ts'
+import { type DatabaseOptions, openDatabase } from '../../storage/database.ts'
 import type { Given } from '../read-arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectTo, type FoundKey, isLoopback, type RemoteServer, serverUrl } from './server.ts'
@@ -30,25 +30,26 @@ export async function asAdmin(
     const server = connectTo(url, found)
     return run(createClient(AdminService, server.transport), server)
   }
-  await using own = await makeOwnKey(found.dataDir)
-  terminal.stderr.write(`No admin key is set: using one for this command alone, made through the database in ${found.dataDir}.\n`)
+  await using own = await makeOwnKey(found)
+  const place = found.databaseUrl === undefined ? `the database in ${found.dataDir}` : 'the configured database'
+  terminal.stderr.write(`No admin key is set: using one for this command alone, made through ${place}.\n`)
   const server = connectTo(url, {
     key: own.key,
-    source: `the database in ${found.dataDir}; the server may use another one: set ATELIER_ADMIN_KEY`
+    source: `${place}; the server may use another one: set ATELIER_ADMIN_KEY`
   })
   const admin = createClient(AdminService, server.transport)
   await server.ask(untilKnown(admin))
   return await run(admin, server, own.id)
 }
 
-async function findKey(url: URL, { environment, directory, askSecret }: Terminal): Promise<FoundKey | { dataDir: string }> {
+async function findKey(url: URL, { environment, directory, askSecret }: Terminal): Promise<FoundKey | DatabaseOptions> {
   const given = environment.ATELIER_ADMIN_KEY?.trim()
   if (given) return { key: given, source: 'ATELIER_ADMIN_KEY' }
   if (isLoopback(url)) {
     const { settings, file } = await loadConfig(environment, { directory })
     if (settings.adminKey !== undefined) return { key: settings.adminKey, source: file ?? 'the configuration' }
-    const { dataDir } = settings
-    if (await isWritable(join(dataDir, 'atelier.db'))) return { dataDir }
+    const { dataDir, databaseUrl } = settings
+    if (databaseUrl !== undefined || (await isWritable(join(dataDir, 'atelier.db')))) return { dataDir, databaseUrl }
   }
   const typed = (await askSecret?.('Admin key: '))?.trim()
   if (typed) return { key: typed, source: 'the prompt' }
@@ -71,9 +72,9 @@ const ownKeyLifetimeMs = 300_000
 const untilKnownMs = 5_000
 
 /** A key that ends with the command. */
-async function makeOwnKey(dataDir: string): Promise<AsyncDisposable & { id: string; key: string }> {
+async function makeOwnKey(options: DatabaseOptions): Promise<AsyncDisposable & { id: string; key: string }> {
   await using parts = new AsyncDisposableStack()
-  const database = parts.use(await openDatabase({ dataDir }))
+  const database = parts.use(await openDatabase(options))
   const keys = parts.use(await createApiKeyStore({ database }))
   const { query } = database
   const nowMs = Date.now()

@@ -1,0 +1,196 @@
+import { create } from '@bufbuild/protobuf'
+import { ImageOutcome, ImageSchema } from '../../gen/atelier/v1/image_pb.ts'
+import {
+  type GenerateImagesRequest,
+  type GenerateImagesResponse,
+  GenerateImagesResponseSchema
+} from '../../gen/atelier/v1/image_service_pb.ts'
+import { type Task, type TaskOperation, TaskOperationSchema, type TaskState, TaskStateSchema } from '../../gen/atelier/v1/task_pb.ts'
+import {
+  type CancelTaskRequest,
+  type GetTaskRequest,
+  type ListTasksRequest,
+  type ListTasksResponse,
+  ListTasksResponseSchema,
+  type RedeliverCallbackRequest,
+  type WatchTaskRequest
+} from '../../gen/atelier/v1/task_service_pb.ts'
+import type { Call } from '../call.ts'
+import { wireName } from '../contract/wire-names.ts'
+import { gatewayError } from '../errors.ts'
+import type { Links } from '../storage/links.ts'
+import type { TaskRow, TaskStateText } from '../storage/schema.ts'
+import type { CallbackDispatcher } from '../tasks/callbacks/callback-dispatcher.ts'
+import type { TaskRunner } from '../tasks/runner.ts'
+import type { KeptTask, ListTasksFilter, TaskStore } from '../tasks/task-store.ts'
+import type { TaskFilter, TaskOrder } from './task-order.ts'
+
+export interface TasksDeps {
+  store: TaskStore
+  runner: Pick<TaskRunner, 'progressOf'>
+  links: Links
+  dispatcher: Pick<CallbackDispatcher, 'redeliver'>
+  /** Records the task and returns its id. */
+  accept(order: TaskOrder, call: Call): Promise<string>
+  /** Aborts when the server takes its leave: nobody is kept waiting then. */
+  draining: AbortSignal
+}
+
+/** What callers can do with the tasks of their organization. Every id that is not one of them is TASK_NOT_FOUND. */
+export interface Tasks {
+  createTask(order: TaskOrder, call: Call): Promise<Task>
+  getTask(request: GetTaskRequest, call: Call): Promise<Task>
+  listTasks(request: ListTasksRequest, call: Call): Promise<ListTasksResponse>
+  findTasks(filter: TaskFilter, call: Call): Promise<Task[]>
+  cancelTask(request: CancelTaskRequest, call: Call): Promise<Task>
+  watchTask(request: WatchTaskRequest, call: Call): AsyncIterable<Task>
+  redeliverCallback(request: RedeliverCallbackRequest, call: Call): Promise<Task>
+}
+
+export function createTasks(deps: TasksDeps): Tasks {
+  const { store } = deps
+  const organizationOf = ({ caller }: Call) => caller.organizationId
+  const whole = (kept: KeptTask) => toTask(kept, deps)
+
+  return {
+    async createTask(order, call) {
+      const id = await deps.accept(order, call)
+      return whole(found(await store.find(id, organizationOf(call))))
+    },
+    async getTask({ id, waitSeconds }, call) {
+      if (waitSeconds === 0) return whole(found(await store.find(id, organizationOf(call))))
+      const signal = AbortSignal.any([call.signal, deps.draining, AbortSignal.timeout(waitSeconds * 1000)])
+      return whole(found(await store.waitFor(id, organizationOf(call), { signal })))
+    },
+    async listTasks({ pageSize, pageToken, states, traceId }, call) {
+      const limit = pageSize || defaultPageSize
+      const before = pageToken === '' ? undefined : readPageToken(pageToken)
+      const page = await store.list({
+        organizationId: organizationOf(call),
+        // One more than is shown tells whether there is a next page.
+        limit: limit + 1,
+        ...(before && { before }),
+        ...(states.length > 0 && { states: states.map(stateText) }),
+        ...(traceId !== '' && { traceIds: [traceId] })
+      })
+      const shown = page.slice(0, limit)
+      const last = page.length > limit ? shown.at(-1) : undefined
+      const tasks = shown.map((kept) => ({ ...kept.task, progress: progressOf(kept, deps) }))
+      return create(ListTasksResponseSchema, { tasks, nextPageToken: last ? writePageToken(last) : '' })
+    },
+    async findTasks(filter, call) {
+      return (await store.list(toListFilter(filter, organizationOf(call)))).map(whole)
+    },
+    async cancelTask({ id }, call) {
+      return whole(found(await store.cancel(id, organizationOf(call))))
+    },
+    async *watchTask({ id, afterRevision }, call) {
+      const signal = AbortSignal.any([call.signal, deps.draining])
+      for (let seen = Number(afterRevision); ; ) {
+        const kept = found(await store.waitFor(id, organizationOf(call), { afterRevision: seen, signal }))
+        call.signal.throwIfAborted()
+        if (deps.draining.aborted) throw gatewayError('SHUTTING_DOWN', {})
+        yield whole(kept)
+        if (kept.finishedAtMs !== undefined) return
+        seen = Number(kept.task.revision)
+      }
+    },
+    async redeliverCallback({ id }, call) {
+      const { task, finishedAtMs } = found(await store.find(id, organizationOf(call)))
+      if (!task.callback) throw gatewayError('INVALID_PARAMETER', { param: 'id', problem: 'is that of a task without a callback' })
+      if (finishedAtMs === undefined)
+        throw gatewayError('INVALID_PARAMETER', { param: 'id', problem: 'is that of a task that is not final' })
+      await deps.dispatcher.redeliver(id, organizationOf(call))
+      return whole(found(await store.find(id, organizationOf(call))))
+    }
+  }
+}
+
+const defaultPageSize = 20
+
+function found(kept: KeptTask | undefined): KeptTask {
+  if (!kept) throw gatewayError('TASK_NOT_FOUND', {})
+  return kept
+}
+
+/** The task with what was asked and what came of it; links last as long as the task. */
+export function toTask(kept: KeptTask, { runner, links }: Pick<TasksDeps, 'runner' | 'links'>): Task {
+  const parameters = parametersOf(kept)
+  const response = resultOf(kept, links)
+  return { ...kept.task, progress: progressOf(kept, { runner }), ...(parameters && { parameters }), ...(response && { result: response }) }
+}
+
+function progressOf({ task, state }: KeptTask, { runner }: Pick<TasksDeps, 'runner'>): number {
+  return state === 'succeeded' ? 1 : runner.progressOf(task.id)
+}
+
+function parametersOf({ request: { operation } }: KeptTask): GenerateImagesRequest | undefined {
+  return operation.case === 'generation' ? operation.value : operation.value?.parameters
+}
+
+function resultOf({ task, state, result, request, createdAtMs, expiresAtMs }: KeptTask, links: Links): GenerateImagesResponse | undefined {
+  if (state !== 'succeeded' || !result) return undefined
+  const { provider, model, usage, resolved, cost, providerFields } = result
+  const images = result.images.map(({ index, outcome, source, mediaType, revisedPrompt = '', message, providerFields }) => {
+    const blob = { mediaType, sizeBytes: 0, expiresAt: Math.floor(expiresAtMs / 1000), isPublic: request.permanentLinks }
+    const url =
+      source.case === 'imageId'
+        ? request.permanentLinks
+          ? links.permanent({ ...blob, id: source.value })
+          : links.sign({ ...blob, id: source.value }, { lifetimeSeconds: Number.POSITIVE_INFINITY })
+        : source.value
+    const isThere = outcome === ImageOutcome.DELIVERED && url !== undefined
+    return create(ImageSchema, {
+      index,
+      outcome: isThere || outcome !== ImageOutcome.DELIVERED ? outcome : ImageOutcome.FAILED,
+      mediaType,
+      revisedPrompt,
+      message: isThere || message !== '' ? message : 'the image was made and could not be kept',
+      ...(isThere && { content: { case: 'url' as const, value: url } }),
+      ...(providerFields && { providerFields })
+    })
+  })
+  return create(GenerateImagesResponseSchema, {
+    created: BigInt(Math.floor(createdAtMs / 1000)),
+    images,
+    provider,
+    model,
+    taskId: task.id,
+    warnings: [...result.acceptedWarnings, ...result.warnings],
+    ...(usage && { usage }),
+    ...(resolved && { resolved }),
+    ...(cost && { cost }),
+    ...(providerFields && { providerFields })
+  })
+}
+
+function toListFilter({ states, operations, createdFrom, createdTo, ...rest }: TaskFilter, organizationId: string): ListTasksFilter {
+  return {
+    ...rest,
+    organizationId,
+    ...(states && { states: states.map(stateText) }),
+    ...(operations && { operations: operations.map(operationText) }),
+    ...(createdFrom !== undefined && { createdFromMs: createdFrom * 1000 }),
+    ...(createdTo !== undefined && { createdToMs: createdTo * 1000 + 999 })
+  }
+}
+
+function stateText(state: TaskState): TaskStateText {
+  return wireName(TaskStateSchema, state) as TaskStateText
+}
+
+function operationText(operation: TaskOperation): TaskRow['operation'] {
+  return wireName(TaskOperationSchema, operation) as TaskRow['operation']
+}
+
+function writePageToken({ createdAtMs, task }: KeptTask): string {
+  return Buffer.from(`${createdAtMs} ${task.id}`).toString('base64url')
+}
+
+function readPageToken(token: string): { createdAtMs: number; id: string } {
+  const [, createdAtMs, id] = /^(\d{1,15}) (task_[0-9A-Za-z]{1,40})$/.exec(Buffer.from(token, 'base64url').toString()) ?? []
+  if (createdAtMs === undefined || id === undefined) {
+    throw gatewayError('INVALID_PARAMETER', { param: 'page_token', problem: 'must be the next_page_token of an earlier page' })
+  }
+  return { createdAtMs: Number(createdAtMs), id }
+}
