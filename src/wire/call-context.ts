@@ -33,17 +33,27 @@ export function openCall({ record, caller, headers, deadlineMs, response, log }:
     record.fail(reason)
     controller.abort(reason)
   }
+  let answered = Promise.resolve(false)
   if (isGone(response)) close()
-  // Before the listener that closes the record.
-  else response.prependOnceListener('close', close)
+  else {
+    // Before the listener that closes the record.
+    response.prependOnceListener('close', close)
+    answered = new Promise((resolve) => response.once('close', () => resolve(isWhole(response))))
+  }
 
   record.traceId = traceIdOf(headers.traceparent)
+  let own: Logger | undefined
   return {
     id: record.id,
     caller,
     signal: controller.signal,
     deadlineMs,
-    log: log.child(record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })
+    answered,
+    get log() {
+      // Most requests have nothing to log besides their one line, and a logger of one's own costs microseconds.
+      own ??= log.child(record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })
+      return own
+    }
   }
 }
 
@@ -68,6 +78,11 @@ const longestTimerMs = 2 ** 31 - 1
 /** Whether the connection was lost before anybody could listen for its end. */
 function isGone(response: HttpResponse): boolean {
   return 'stream' in response ? response.stream.destroyed : response.destroyed
+}
+
+/** Whether all of the answer was handed to the network before its end. */
+function isWhole(response: HttpResponse): boolean {
+  return 'stream' in response ? response.stream.writableFinished && response.stream.rstCode === 0 : response.writableFinished
 }
 
 function traceIdOf(traceparent: unknown): string {

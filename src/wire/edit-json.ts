@@ -6,26 +6,26 @@ import { type EditBody, maxImages, type TakeUpload, tooManyImages } from './edit
 import { readImageUrl } from './image-url.ts'
 
 /**
- * Reads the body of an edit as JSON: `images` and `mask` as `{image_url}` or `{file_id}`. Data URLs go to `take` as they arrive. Throws
- * MALFORMED_BODY, or INVALID_PARAMETER naming the reference at fault.
+ * Reads the body of an edit as JSON: `images` and `mask` as `{image_url}` or `{file_id}`, and `byImage` also `image` as one URL or several.
+ * Data URLs go to `take` as they arrive. Throws MALFORMED_BODY, or INVALID_PARAMETER naming the reference at fault.
  */
 export async function readEditJson(
   source: AsyncIterable<Uint8Array>,
-  options: { maxTextBytes: number },
+  options: { maxTextBytes: number; byImage: boolean },
   take: TakeUpload
 ): Promise<EditBody> {
   const lifted = new Map<string, InputSource>()
   let document: JsonValue = null
   try {
     for await (const part of readJson(source, {
-      lift: ['images[].image_url', 'mask.image_url'],
+      lift: ['images[].image_url', 'mask.image_url', ...(options.byImage ? ['image', 'image[]'] : [])],
       maxBytes: options.maxTextBytes,
       refusePrototypeKeys: true
     })) {
       if (part.kind === 'value') document = part.value
       else {
         const param = spell(part.path)
-        if (Number(part.path[1]) >= maxImages) throw tooManyImages('images')
+        if (Number(part.path[1]) >= maxImages) throw tooManyImages(String(part.path[0]))
         if (lifted.has(param)) throw refused(param, 'was sent twice')
         lifted.set(param, await readImageUrl(part.chars, param, take))
       }
@@ -35,16 +35,13 @@ export async function readEditJson(
     throw error
   }
   if (!isObject(document)) throw gatewayError('MALFORMED_BODY', { problem: 'it must be a JSON object' })
-  return toEditBody(document, lifted)
+  return toEditBody(document, lifted, options.byImage)
 }
 
-function toEditBody(document: JsonObject, lifted: Map<string, InputSource>): EditBody {
+function toEditBody(document: JsonObject, lifted: Map<string, InputSource>, byImage: boolean): EditBody {
   const { images = null, mask = null, image = null, ...fields } = document
-  if (image !== null) throw refused('image', 'is for forms: as JSON, send images: [{"image_url": "https://…"}]')
-  if (images === null) throw gatewayError('MISSING_PARAMETER', { param: 'images' })
-  if (!Array.isArray(images)) throw refused('images', 'must be an array')
-  if (images.length === 0) throw gatewayError('MISSING_PARAMETER', { param: 'images' })
-  if (images.length > maxImages) throw tooManyImages('images')
+  if (image !== null && !byImage) throw refused('image', 'is for forms: as JSON, send images: [{"image_url": "https://…"}]')
+  if (image !== null && images !== null) throw refused('image', 'excludes images: send one of them')
   const take = (reference: JsonValue, param: string): InputSource => {
     if (!isObject(reference)) throw refused(param, 'must be an object: {"image_url": "https://…"} or {"file_id": "…"}')
     const { image_url: url = null, file_id: id = null, ...others } = reference
@@ -60,14 +57,29 @@ function toEditBody(document: JsonObject, lifted: Map<string, InputSource>): Edi
     lifted.delete(source.param)
     return source
   }
-  const body = {
-    fields,
-    images: images.map((reference, index) => take(reference, `images[${index}]`)),
-    mask: mask === null ? undefined : take(mask, 'mask')
+  const takeUrl = (url: JsonValue, param: string): InputSource => {
+    const source = lifted.get(param)
+    if (url !== '' || !source) throw refused(param, 'must be a URL, or an array of URLs')
+    lifted.delete(param)
+    return source
   }
+  const takeAll = (): InputSource[] => {
+    if (typeof image === 'string') return [takeUrl(image, 'image')]
+    if (image !== null) return listIn(image, 'image').map((url, index) => takeUrl(url, `image[${index}]`))
+    return listIn(images, byImage && images === null ? 'image' : 'images').map((reference, index) => take(reference, `images[${index}]`))
+  }
+  const body = { fields, images: takeAll(), mask: mask === null ? undefined : take(mask, 'mask') }
   const [overwritten] = lifted.keys()
   if (overwritten !== undefined) throw refused(overwritten.replace(/[[.].*/, ''), 'was sent twice')
   return body
+}
+
+function listIn(value: JsonValue, param: string): JsonValue[] {
+  if (value === null) throw gatewayError('MISSING_PARAMETER', { param })
+  if (!Array.isArray(value)) throw refused(param, 'must be an array')
+  if (value.length === 0) throw gatewayError('MISSING_PARAMETER', { param })
+  if (value.length > maxImages) throw tooManyImages(param)
+  return value
 }
 
 function spell(path: readonly (string | number)[]): string {

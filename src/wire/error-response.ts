@@ -6,14 +6,15 @@ import { encodeEnvelope } from '@connectrpc/connect/protocol'
 import { codeToHttpStatus, endStreamFlag, endStreamToJson, errorToJsonBytes } from '@connectrpc/connect/protocol-connect'
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts'
-import { type GatewayError, toGatewayError } from '../errors.ts'
+import { errorTable, type GatewayError, type Reason, toGatewayError } from '../errors.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
+import { dialectOf } from './rest-route.ts'
 
 export interface RestError {
   status: number
   /** Lower-case names; without those that every answer has. */
   headers: Record<string, string>
-  /** JSON: `{"error":{message,type,param,code}}`, always all four keys. */
+  /** JSON: `{"error":{message,type,param,code}}`, always all four keys; or in an envelope. */
   body: string
 }
 
@@ -39,25 +40,73 @@ export function toRestError(thrown: unknown, requestId: string, writtenModel?: s
   const { http: status, type } = error.entry
   const plain = { message: error.message.toWellFormed(), type, param: error.param?.toWellFormed() ?? null, code: error.code }
   const inGptImageWords = error.reason === 'CONTENT_POLICY_VIOLATION' && gptImageName.test(writtenModel ?? '')
+  const body = JSON.stringify({ error: inGptImageWords ? { ...plain, ...gptImageRefusal(error) } : plain })
+  return { status, headers: restHeaders(error, status, requestId), body }
+}
+
+/** Any thrown value as the enveloped dialect states it, with one of its five codes and their statuses. A `taskId` may be empty. */
+export function toEnvelopedError(thrown: unknown, requestId: string, ids: { taskId: string; traceId: string }): RestError {
+  const error = toGatewayError(thrown)
+  const code = envelopedCode(error.reason)
+  const task = ids.taskId === '' ? {} : { task_id: ids.taskId }
+  const fields = { error: { code, message: error.message.toWellFormed() }, trace_id: ids.traceId }
+  const status = envelopedStatus[code]
+  return { status, headers: restHeaders(error, status, requestId), body: JSON.stringify({ success: false, ...task, ...fields }) }
+}
+
+/** The code under which the enveloped dialect knows a reason. */
+export function envelopedCode(reason: string): EnvelopedCode {
+  const http = Object.hasOwn(errorTable, reason) ? errorTable[reason as Reason].http : 500
+  if (reason === 'ROUTE_NOT_FOUND' || reason === 'MODEL_NOT_FOUND') return 'api_not_implemented'
+  if (http === 401 || http === 403) return 'invalid_token'
+  if (http === 429) return 'too_many_requests'
+  return http < 500 ? 'token_mismatched' : 'api_error'
+}
+
+export type EnvelopedCode = keyof typeof envelopedStatus
+
+const envelopedStatus = {
+  token_mismatched: 400,
+  api_not_implemented: 400,
+  invalid_token: 401,
+  too_many_requests: 429,
+  api_error: 500
+} as const
+
+function restHeaders(error: GatewayError, status: number, requestId: string): Record<string, string> {
   return {
-    status,
-    headers: {
-      'x-request-id': requestId,
-      ...(error.retryAfterMs === undefined ? {} : retryAfter(waitMs(error.retryAfterMs))),
-      // OpenAI's SDKs send again what failed with 408, 409, 429 or 5xx, and Portkey's any 5xx, unless these headers forbid it.
-      ...((status >= 500 && !error.retryable) || error.outcome === 'unknown'
-        ? { 'x-should-retry': 'false', 'x-portkey-gateway-exception': 'true' }
-        : {}),
-      ...(error.reason === 'METHOD_NOT_ALLOWED' ? { allow: String(error.fields.allowed) } : {}),
-      ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {})
-    },
-    body: JSON.stringify({ error: inGptImageWords ? { ...plain, ...gptImageRefusal(error) } : plain })
+    'x-request-id': requestId,
+    ...(error.retryAfterMs === undefined ? {} : retryAfter(waitMs(error.retryAfterMs))),
+    // OpenAI's SDKs send again what failed with 408, 409, 429 or 5xx, and Portkey's any 5xx, unless these headers forbid it.
+    ...((status >= 500 && !error.retryable) || error.outcome === 'unknown'
+      ? { 'x-should-retry': 'false', 'x-portkey-gateway-exception': 'true' }
+      : {}),
+    ...(error.reason === 'METHOD_NOT_ALLOWED' ? { allow: String(error.fields.allowed) } : {}),
+    ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {})
   }
 }
 
-/** Answers with an error in OpenAI's shape, without reading what is left of the body. Does nothing once an answer has begun. */
-export function sendRestError(req: HttpRequest, res: HttpResponse, thrown: unknown, requestId: string, writtenModel?: string): void {
-  const { status, headers, body } = toRestError(thrown, requestId, writtenModel)
+export interface RestErrorContext {
+  /** The model as the caller wrote it. */
+  writtenModel?: string | undefined
+  /** The caller's own name for the request; unset or empty where it gave none. */
+  traceId?: string
+}
+
+/**
+ * Answers with an error in the dialect of the path, without reading what is left of the body. It names the task that the answer's headers
+ * name already. Does nothing once an answer has begun.
+ */
+export function sendRestError(
+  req: HttpRequest,
+  res: HttpResponse,
+  thrown: unknown,
+  requestId: string,
+  context: RestErrorContext = {}
+): void {
+  const ids = { taskId: String(res.getHeader('x-atelier-task-id') ?? ''), traceId: context.traceId || requestId }
+  const { status, headers, body } =
+    dialectOf(req.url) === 'enveloped' ? toEnvelopedError(thrown, requestId, ids) : toRestError(thrown, requestId, context.writtenModel)
   send(req, res, status, { ...headers, 'content-type': 'application/json' }, Buffer.from(body))
 }
 

@@ -41,6 +41,7 @@ export async function foldResponse(
     switch (event.kind) {
       case 'accepted':
         deps.accepted(event)
+        response.created = BigInt(event.createdAt)
         response.taskId = event.taskId
         response.provider = event.provider
         response.model = event.model
@@ -79,7 +80,6 @@ export async function foldResponse(
   }
   response.images = [...images.values()].sort((one, other) => one.index - other.index)
   if (linked.length > 0) response.warnings.push(tooLarge(linked, maxImageBytes))
-  response.created = BigInt(Math.floor(Date.now() / 1000))
   return response
 }
 

@@ -93,7 +93,11 @@ export function createHttp2(options: Http2Options, handle: (req: Http2ServerRequ
   }
 
   return {
-    adopt: (socket) => server.emit('connection', socket),
+    adopt(socket) {
+      // Sockets may be half open for the sake of HTTP/1.1; a client that sends no more can here make no room for answers, and is gone.
+      socket.once('end', () => socket.destroy())
+      server.emit('connection', socket)
+    },
     drain() {
       for (const [session, state] of sessions) close(session, state)
     },

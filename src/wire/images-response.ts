@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { JsonObject } from '@bufbuild/protobuf'
 import { type Cost, type Warning, WarningKindSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
@@ -9,6 +10,14 @@ import { encodeCompleted, encodeIncluded } from './openai-json.ts'
 import { type Included, nothingIncluded } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
 
+export interface ImagesJsonOptions {
+  include?: Included
+  /** Fields that stand before all others. */
+  envelope?(accepted: Accepted): JsonObject
+}
+
+type Accepted = Extract<GenerationEvent, { kind: 'accepted' }>
+
 /**
  * Writes events as the OpenAI Images API answers them. Nothing is sent before the first byte of the first image is there, so that an
  * error until then gets its own status; one that comes later breaks the connection, because a shortened body could pass for a whole one.
@@ -17,11 +26,12 @@ export async function writeImagesJson(
   events: AsyncIterable<GenerationEvent>,
   response: ServerResponse,
   record: RequestRecord,
-  include: Included = nothingIncluded
+  options: ImagesJsonOptions = {}
 ): Promise<void> {
+  const { include = nothingIncluded, envelope } = options
   const warnings: Warning[] = []
   const missing: Extract<GenerationEvent, { kind: 'no_image' }>[] = []
-  let pending = `{"created":${Math.floor(Date.now() / 1000)},"data":[`
+  let pending = ''
   let itemOpen = false
   let items = 0
   for await (const event of events) {
@@ -30,6 +40,7 @@ export async function writeImagesJson(
         record.accept(event)
         setServedBy(response, event)
         warnings.push(...event.warnings)
+        pending = `${JSON.stringify({ ...envelope?.(event), created: event.createdAt }).slice(0, -1)},"data":[`
         break
       case 'image':
         pending += `${itemOpen ? '}' : ''}${items === 0 ? '' : ','}`
@@ -52,7 +63,10 @@ export async function writeImagesJson(
         break
       case 'completed': {
         warnings.push(...(event.warnings ?? []))
-        const fields = { ...encodeCompleted(event, missing), ...encodeIncluded(include, event.cost, warnings) }
+        // What became known only after the headers were sent is told in any case.
+        const isLate = response.headersSent && event.warnings !== undefined && event.warnings.length > 0
+        const included = { ...include, warnings: include.warnings || isLate }
+        const fields = { ...encodeCompleted(event, missing), ...encodeIncluded(included, event.cost, warnings) }
         const rest = JSON.stringify(fields).slice(1, -1)
         pending += `${itemOpen ? '}' : ''}]${rest === '' ? '' : `,${rest}`}}`
         if (!response.headersSent) {
@@ -147,8 +161,12 @@ function finish(response: ServerResponse, text: string, contentType: string, rec
   response.end(text)
 }
 
-/** Says on the answer who serves the request and what became of its parameters. */
-export function setServedBy(response: ServerResponse, { provider, model, warnings }: Extract<GenerationEvent, { kind: 'accepted' }>): void {
+/** Says on the answer, and on an error in its place, which task this is, who serves it and what became of its parameters. */
+export function setServedBy(response: ServerResponse, { taskId, isReplay, provider, model, warnings }: Accepted): void {
+  // A stream that had to be kept alive has its headers behind it.
+  if (response.headersSent) return
+  if (taskId !== '') response.setHeader('x-atelier-task-id', taskId)
+  if (isReplay) response.setHeader('x-atelier-replayed', 'true')
   response.setHeader('x-atelier-provider', provider)
   response.setHeader('x-atelier-model', headerText(model))
   setWarnings(response, warnings)

@@ -21,7 +21,7 @@ import type { GenerationEvent } from '../events.ts'
 import type { Included } from './request-headers.ts'
 
 /** Our own options travel as `x-atelier-*` headers, so that bodies stay the vendor's: in a body these names are the vendor's too. */
-const headerFields = ['request_id', 'strict', 'provider_options'] as const
+export const headerFields = ['request_id', 'strict', 'provider_options', 'on_interrupt', 'on_disconnect'] as const
 
 /** Reads the body of POST /v1/images/generations. What the schema does not know becomes `provider_options`. */
 export function decodeGenerateImages(body: JsonValue): { message: GenerateImagesRequest; stream: boolean } {

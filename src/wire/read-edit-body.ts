@@ -11,8 +11,8 @@ import { boundaryOf } from './multipart.ts'
 export interface EditBodyOptions {
   /** Of everything but the files. */
   maxBodyBytes: number
-  /** Whether JSON is taken as well as forms. */
-  json: boolean
+  /** Whether JSON is taken as well as forms, and how it names the images: as OpenAI does, or also as URLs in `image`. */
+  json: 'not at all' | 'by images' | 'by image'
 }
 
 /**
@@ -27,13 +27,16 @@ export async function readEditBody(
 ): Promise<EditBody> {
   const { 'content-type': contentType } = request.headers
   const boundary = boundaryOf(contentType)
-  const isJson = options.json && /^application\/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(contentType ?? '')
-  if (boundary === undefined && !isJson) throw unsupported(contentType, options.json)
+  const takesJson = options.json !== 'not at all'
+  const isJson = takesJson && /^application\/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(contentType ?? '')
+  if (boundary === undefined && !isJson) throw unsupported(contentType, takesJson)
   const take: TakeUpload = async (source, param) =>
     deps.files.use(await deps.uploads.take(source, { param, callerId: call.caller.organizationId }))
   const limits = { maxTextBytes: options.maxBodyBytes }
-  if (boundary === undefined)
-    return readEditJson(bodyChunks(request, Math.ceil(maxFilesBytes / 3) * 4 + options.maxBodyBytes), limits, take)
+  if (boundary === undefined) {
+    const json = { ...limits, byImage: options.json === 'by image' }
+    return readEditJson(bodyChunks(request, Math.ceil(maxFilesBytes / 3) * 4 + options.maxBodyBytes), json, take)
+  }
   return readEditForm(bodyChunks(request, maxFilesBytes + options.maxBodyBytes), { ...limits, boundary }, take)
 }
 

@@ -1,14 +1,31 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { DescEnum, EnumShape } from '@bufbuild/protobuf'
 import { OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
-import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { type GenerateImagesRequest, OnDisconnectSchema, OnInterruptSchema } from '../../gen/atelier/v1/image_service_pb.ts'
+import { enumValue, wireNames } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 
-/** Our own options on REST: `x-atelier-strict` and `Idempotency-Key`. */
+/** Our own options on REST: `x-atelier-strict`, `x-atelier-on-interrupt`, `x-atelier-on-disconnect` and `Idempotency-Key`. */
 export function applyHeaders(message: GenerateImagesRequest, headers: IncomingHttpHeaders): void {
   message.strict = readSwitch(headers, 'x-atelier-strict')
+  message.onInterrupt = readChoice(headers, 'x-atelier-on-interrupt', OnInterruptSchema) ?? message.onInterrupt
+  message.onDisconnect = readChoice(headers, 'x-atelier-on-disconnect', OnDisconnectSchema) ?? message.onDisconnect
   const key = headers['idempotency-key']
   // The header's draft standard has a quoted string; clients send it bare.
   if (typeof key === 'string') message.requestId = key.replace(/^"(.*)"$/, '$1')
+}
+
+/** Whether the client says that it sends this request again: OpenAI's SDKs and gRPC's retry policies count their attempts. */
+export function isRepetition(headers: IncomingHttpHeaders): boolean {
+  return Number(headers['x-stainless-retry-count'] ?? headers['grpc-previous-rpc-attempts'] ?? 0) >= 1
+}
+
+/** Whether the caller asks for a task instead of waiting (RFC 7240, `Prefer: respond-async`). */
+export function prefersAsync(headers: IncomingHttpHeaders): boolean {
+  return String(headers.prefer ?? '')
+    .replace(/"[^"]*"/g, '')
+    .split(',')
+    .some((preference) => /^\s*respond-async\s*(?:;|$)/i.test(preference))
 }
 
 /** What of ours the caller wants in the body, under the key `atelier`. */
@@ -70,4 +87,15 @@ function readSwitch(headers: IncomingHttpHeaders, name: string): boolean {
   if (value === undefined || value === 'false') return false
   if (value === 'true') return true
   throw gatewayError('INVALID_PARAMETER', { param: name, problem: `must be true or false, not "${String(value).slice(0, 40)}"` })
+}
+
+function readChoice<Desc extends DescEnum>(headers: IncomingHttpHeaders, name: string, type: Desc): EnumShape<Desc> | undefined {
+  const text = headers[name]
+  if (text === undefined) return undefined
+  const value = enumValue(type, String(text))
+  if (value !== undefined) return value
+  throw gatewayError('INVALID_PARAMETER', {
+    param: name,
+    problem: `must be ${wireNames(type).join(' or ')}, not "${String(text).slice(0, 40)}"`
+  })
 }

@@ -14,6 +14,8 @@ export interface RequestRecord {
   traceId: string
   provider: string
   model: string
+  /** Id of the task that it made or shows; empty where there is none. */
+  taskId: string
   /** Bytes of images and answer that were sent. */
   bytes: number
   /** Notes who serves the request. */
@@ -39,10 +41,12 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
       traceId: '',
       provider: '',
       model: '',
+      taskId: '',
       bytes: 0,
-      accept({ provider, model }) {
+      accept({ provider, model, taskId }) {
         this.provider = provider
         this.model = model
+        this.taskId = taskId
       },
       fail(error) {
         failure ??= error
@@ -51,7 +55,7 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
         if (closed) return
         closed = true
         const durationMs = Math.round((performance.now() - begunAt) * 10) / 10
-        const { id, caller, traceId, provider, model, bytes } = this
+        const { id, caller, traceId, provider, model, taskId, bytes } = this
         const outcome = failure?.reason ?? 'ok'
         deps.metrics.finished({ route, provider, model, outcome, durationMs, bytes })
         deps.log[levelOf(failure)](
@@ -67,6 +71,7 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
             durationMs,
             bytes,
             trace: traceId || undefined,
+            task: taskId || undefined,
             // A vendor names its parameters as the caller wrote them, and that may be anything.
             param: failure?.reason === 'PROVIDER_REJECTED' ? undefined : failure?.param,
             err: isOurs(failure) ? failure : undefined

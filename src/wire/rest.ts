@@ -3,17 +3,18 @@ import { create } from '@bufbuild/protobuf'
 import { EstimateCostRequestSchema, EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelRequestSchema, ListModelsRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { type Authenticator, requireScope } from '../admission/authenticate.ts'
-import type { Scope } from '../call.ts'
+import type { NeededScope } from '../call.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { gatewayError, toGatewayError } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
-import { writtenModel } from '../services/generate-images.ts'
+import { writtenModel } from '../services/plan-run.ts'
 import type { Uploads } from '../storage/uploads.ts'
-import { answerImages } from './answer-images.ts'
+import { type AskedImages, answerImages } from './answer-images.ts'
 import { errorOfCall, openCall } from './call-context.ts'
 import type { Cors } from './cors.ts'
 import { createEditRoutes } from './edits.ts'
+import { createEnvelopedTaskRoutes } from './enveloped-tasks.ts'
 import { sendRestError } from './error-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Metrics } from './metrics.ts'
@@ -21,7 +22,11 @@ import { decodeGenerateImages, encodeModel } from './openai-json.ts'
 import { readJsonBody } from './read-body.ts'
 import { applyHeaders, requireStream, restDeadlineMs } from './request-headers.ts'
 import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
-import type { Exchange, RestRoute } from './rest-route.ts'
+import { dialectOf, type Exchange, type RestRoute } from './rest-route.ts'
+import { createRouteTable, routeFor } from './route-table.ts'
+import { sendJson, sendText } from './send-json.ts'
+import { takeTaskFields } from './task-fields.ts'
+import { createTaskRoutes } from './task-routes.ts'
 
 export interface RestDeps {
   operations: Operations
@@ -39,17 +44,26 @@ export interface RestDeps {
 /** The routes of the REST layer; `test/wire/routes.test.ts` pairs each with its RPC. */
 export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDeps): RestRoute[] {
   return [
-    {
-      path: '/v1/images/generations',
-      methods: ['POST'],
-      rpcs: ['atelier.v1.ImageService.GenerateImages', 'atelier.v1.ImageService.StreamGenerateImages'],
-      access: 'generate',
-      async handle(exchange) {
-        const decoded = decodeGenerateImages(await readJsonBody(exchange.request, options.maxBodyBytes))
-        await answerImages(exchange, decoded, 'image_generation', (message) => deps.operations.generateImages(message, exchange.call))
-      }
-    },
+    ...['/v1/images/generations', '/v1/openai/images/generations', '/openai/images/generations'].map(
+      (path): RestRoute => ({
+        path,
+        methods: ['POST'],
+        rpcs: [
+          'atelier.v1.ImageService.GenerateImages',
+          'atelier.v1.ImageService.StreamGenerateImages',
+          'atelier.v1.TaskService.CreateTask'
+        ],
+        access: 'generate',
+        async handle(exchange) {
+          const body = await readJsonBody(exchange.request, options.maxBodyBytes)
+          const operation: AskedImages['operation'] = (request) => ({ kind: 'generation', request })
+          await answerImages(exchange, { body, events: 'image_generation', operation }, deps.operations)
+        }
+      })
+    ),
     ...createEditRoutes(options, deps),
+    ...createTaskRoutes(deps),
+    ...createEnvelopedTaskRoutes(options, deps),
     {
       path: '/v1/images/estimate',
       methods: ['POST'],
@@ -57,7 +71,9 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
       access: 'generate',
       async handle(exchange) {
         const { request, response, record, call } = exchange
-        const { message, stream } = decodeGenerateImages(await readJsonBody(request, options.maxBodyBytes))
+        // As it stands in a body that is meant for a task.
+        const { rest } = takeTaskFields(await readJsonBody(request, options.maxBodyBytes))
+        const { message, stream } = decodeGenerateImages(rest)
         exchange.writtenModel = writtenModel(message)
         applyHeaders(message, request.headers)
         if (!stream) requireStream(message.partialImages)
@@ -117,7 +133,7 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
       access: 'admin',
       async handle({ response, record }) {
         const { contentType, text } = await deps.metrics.render()
-        send(response, record, 200, contentType, text)
+        sendText(response, record, 200, contentType, text)
       }
     },
     {
@@ -130,29 +146,28 @@ export function createRestRoutes(options: { maxBodyBytes: number }, deps: RestDe
   ]
 }
 
-/** Serves every request that is not an RPC; whatever happens, it is answered in OpenAI's error shape or, too late for that, cut off. */
+/** Serves every request that is not an RPC; whatever happens, it is answered with an error in the dialect of its path or, too late for that, cut off. */
 export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) {
-  const exact = new Map(routes.filter(({ path }) => !path.endsWith('/')).map((route) => [route.path, route]))
-  const below = routes.filter(({ path }) => path.endsWith('/'))
-  const find = (pathname: string) =>
-    exact.get(pathname) ?? below.find(({ path }) => pathname.startsWith(path) && pathname.length > path.length)
+  const find = createRouteTable(routes)
 
   return async (...pair: [HttpRequest, HttpResponse]): Promise<void> => {
     // Node's compatibility API gives an HTTP/2 request the methods of an HTTP/1.1 one.
     const [request, response] = pair as [IncomingMessage, ServerResponse]
     const pathname = (request.url ?? '/').replace(/[?#].*$/s, '')
-    const route = find(pathname)
-    const record = deps.openRecord(route?.path ?? 'unknown')
+    const found = find(pathname)
+    const record = deps.openRecord(found?.path ?? 'unknown')
     response.once('close', () => record.close(statusOf(response)))
     response.setHeader('x-request-id', record.id)
-    const exchange = { request, response, record, rest: '', writtenModel: undefined } as Omit<Exchange, 'call'> as Exchange
+    const dialect = dialectOf(request.url)
+    const exchange = { request, response, record, rest: '', dialect, traceId: '', writtenModel: undefined } as Omit<
+      Exchange,
+      'call'
+    > as Exchange
     try {
       if (deps.cors(request, response)) return
-      if (!route) throw gatewayError('ROUTE_NOT_FOUND', { method: request.method ?? '', path: pathname.slice(0, 200) })
-      if (!route.methods.includes(request.method ?? '')) {
-        throw gatewayError('METHOD_NOT_ALLOWED', { method: request.method ?? '', path: route.path, allowed: route.methods.join(', ') })
-      }
-      exchange.rest = route.path.endsWith('/') ? decodePath(pathname.slice(route.path.length)) : ''
+      if (!found) throw gatewayError('ROUTE_NOT_FOUND', { method: request.method ?? '', path: pathname.slice(0, 200) })
+      const route = routeFor(found, request.method ?? '')
+      exchange.rest = decodePath(found.rest)
       if (route.access !== 'public') await admit(route.access, exchange)
       await route.handle(exchange)
     } catch (thrown) {
@@ -160,7 +175,7 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     }
   }
 
-  async function admit(scope: Scope, exchange: Exchange): Promise<void> {
+  async function admit(scope: NeededScope, exchange: Exchange): Promise<void> {
     const { request, response, record } = exchange
     record.caller = await deps.authenticator.authenticate(request.headers)
     requireScope(record.caller, scope)
@@ -174,14 +189,14 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     })
   }
 
-  function refuse({ request, response, record, call, writtenModel }: Partial<Pick<Exchange, 'call'>> & Exchange, thrown: unknown): void {
+  function refuse({ request, response, record, call, ...context }: Partial<Pick<Exchange, 'call'>> & Exchange, thrown: unknown): void {
     const error = call ? errorOfCall(thrown, call) : toGatewayError(thrown)
     record.fail(error)
     if (response.headersSent || response.destroyed) {
       response.destroy()
       return
     }
-    sendRestError(request, response, error, record.id, writtenModel)
+    sendRestError(request, response, error, record.id, context)
   }
 }
 
@@ -191,17 +206,4 @@ function decodePath(text: string): string {
   } catch (cause) {
     throw gatewayError('MALFORMED_REQUEST', { problem: 'the path holds a malformed percent-encoding' }, { cause })
   }
-}
-
-function sendJson(response: ServerResponse, record: RequestRecord, status: number, value: unknown): void {
-  send(response, record, status, 'application/json', JSON.stringify(value))
-}
-
-function send(response: ServerResponse, record: RequestRecord, status: number, contentType: string, text: string): void {
-  const body = Buffer.from(text)
-  record.bytes += body.length
-  response.setHeader('content-type', contentType)
-  response.setHeader('content-length', body.length)
-  response.writeHead(status)
-  response.end(body)
 }

@@ -10,8 +10,7 @@ import {
 import type { Call } from '../call.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
-import type { VariationOrder } from '../services/create-variations.ts'
-import type { EditOrder } from '../services/edit-images.ts'
+import type { EditOrder, VariationOrder } from '../services/plan-edit-run.ts'
 import type { InputSource } from '../services/take-inputs.ts'
 import type { Uploads } from '../storage/uploads.ts'
 

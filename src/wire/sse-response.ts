@@ -34,9 +34,10 @@ export async function writeImagesSse(
   const stream = openStream(response, record, options.keepAliveMs)
   const missing: Extract<GenerationEvent, { kind: 'no_image' }>[] = []
   const warnings: Warning[] = []
+  let createdAt = 0
   const head = (event: string, fields: JsonObject) => {
     const type = `${options.operation}.${event}`
-    const text = JSON.stringify({ type, created_at: Math.floor(Date.now() / 1000), ...fields })
+    const text = JSON.stringify({ type, created_at: createdAt, ...fields })
     return `event: ${type}\ndata: ${text.slice(0, -1)}`
   }
   try {
@@ -45,6 +46,7 @@ export async function writeImagesSse(
         case 'accepted':
           record.accept(event)
           setServedBy(response, event)
+          createdAt = event.createdAt
           warnings.push(...event.warnings)
           break
         case 'preview':

@@ -29,6 +29,7 @@ export async function* streamResponses<Message>(
 ): AsyncGenerator<Message> {
   const message = (event: StreamEvent & {}) => toMessage(create(StreamGenerateImagesResponseSchema, { event }))
   let image: Image | undefined
+  let created = 0n
   for await (const event of events) {
     if (image && event.kind !== 'image_details') {
       yield message({ case: 'image', value: image })
@@ -37,6 +38,7 @@ export async function* streamResponses<Message>(
     switch (event.kind) {
       case 'accepted': {
         accepted(event)
+        created = BigInt(event.createdAt)
         const { taskId, provider, model, warnings } = event
         yield message({ case: 'accepted', value: { taskId, provider, model, warnings: [...warnings] } })
         break
@@ -70,7 +72,6 @@ export async function* streamResponses<Message>(
         break
       case 'completed': {
         const { kind: _, warnings, ...rest } = event
-        const created = BigInt(Math.floor(Date.now() / 1000))
         yield message({ case: 'completed', value: { ...rest, created, warnings: [...(warnings ?? [])] } })
       }
     }

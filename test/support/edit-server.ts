@@ -63,7 +63,7 @@ export async function startEditServer(options: EditServerOptions = {}): Promise<
     for (const source of sources) if (source.kind === 'upload') files.use(source.upload)
     if (options.edit) await options.edit(sources, call)
     else received.push(await edit())
-    yield { kind: 'accepted', taskId: '', provider: 'mirror', model: 'mirror', warnings: [] }
+    yield { kind: 'accepted', taskId: '', createdAt: 1_777_048_800, isReplay: false, provider: 'mirror', model: 'mirror', warnings: [] }
     yield { kind: 'image', index: 0, image: imageFromBytes(answer, 'image/png') }
     yield { kind: 'completed' }
   }

@@ -4,6 +4,8 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 import { onTestFinished } from 'vitest'
 import { EstimateCostResponseSchema, UploadImageResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelResponseSchema, ListModelsResponseSchema } from '../../gen/atelier/v1/model_service_pb.ts'
+import { TaskSchema } from '../../gen/atelier/v1/task_pb.ts'
+import { ListTasksResponseSchema } from '../../gen/atelier/v1/task_service_pb.ts'
 import { gatewayError } from '../../src/errors.ts'
 import type { AdminOperations } from '../../src/invoke/admin-operations.ts'
 import type { Operations } from '../../src/invoke.ts'
@@ -35,7 +37,7 @@ export async function startRpcServer(
       authenticator: {
         authenticate(headers) {
           if (headers.authorization !== 'Bearer key') throw gatewayError('INVALID_API_KEY', {})
-          return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit'] }
+          return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit', 'read_tasks'] }
         }
       },
       openRecord: createRequestRecords({ log, metrics }),
@@ -85,6 +87,14 @@ const noOperations: Operations = {
   generateImages: () => notExpected(),
   editImages: () => notExpected(),
   createVariations: () => notExpected(),
+  createTask: async () => create(TaskSchema),
+  getTask: async () => create(TaskSchema),
+  listTasks: async () => create(ListTasksResponseSchema),
+  findTasks: async () => [],
+  cancelTask: async () => create(TaskSchema),
+  watchTask: () => notExpected(),
+  redeliverCallback: async () => create(TaskSchema),
+  deleteImage: async () => undefined,
   uploadImage: async () => create(UploadImageResponseSchema),
   estimateCost: async () => create(EstimateCostResponseSchema),
   listModels: async () => create(ListModelsResponseSchema),

@@ -2,7 +2,7 @@ import { Code, type ConnectError } from '@connectrpc/connect'
 import { describe, expect, test } from 'vitest'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts'
 import { errorTable, GatewayError, gatewayError, type Reason } from '../../src/errors.ts'
-import { toConnectError, toRestError } from '../../src/wire/error-response.ts'
+import { toConnectError, toEnvelopedError, toRestError } from '../../src/wire/error-response.ts'
 
 describe('on REST', () => {
   const bodyOf = (thrown: unknown, writtenModel?: string) => JSON.parse(toRestError(thrown, 'req_1', writtenModel).body)
@@ -101,6 +101,49 @@ describe('on REST', () => {
 
   test('GPT Image words are for refusals only', () => {
     expect(bodyOf(gatewayError('MISSING_PARAMETER', { param: 'prompt' }), 'gpt-image-1').error.code).toBe('missing_required_parameter')
+  })
+})
+
+describe('in an envelope', () => {
+  const ids = { taskId: '', traceId: 'mine' }
+
+  test.each(Object.keys(errorTable) as Reason[])('%s has the code and the status that the dialect documents', (reason) => {
+    const { http } = errorTable[reason]
+    const expected =
+      reason === 'ROUTE_NOT_FOUND' || reason === 'MODEL_NOT_FOUND'
+        ? [400, 'api_not_implemented']
+        : http === 401 || http === 403
+          ? [401, 'invalid_token']
+          : http === 429
+            ? [429, 'too_many_requests']
+            : http < 500
+              ? [400, 'token_mismatched']
+              : [500, 'api_error']
+    const { status, body } = toEnvelopedError(new GatewayError(reason, {}, {}), 'req_1', ids)
+    expect([status, JSON.parse(body)]).toEqual([
+      expected[0],
+      { success: false, error: { code: expected[1], message: expect.any(String) }, trace_id: 'mine' }
+    ])
+  })
+
+  test('an error names its task between success and error', () => {
+    const { body } = toEnvelopedError(gatewayError('CANCELLED', {}), 'req_1', { ...ids, taskId: 'task_1' })
+    expect(body).toBe(
+      '{"success":false,"task_id":"task_1","error":{"code":"token_mismatched","message":"the caller cancelled the request"},"trace_id":"mine"}'
+    )
+  })
+
+  test('an error says how long to wait and whether to send it again', () => {
+    const overloaded = toEnvelopedError(gatewayError('OVERLOADED', { limit: 1 }, { retryAfterMs: 1500 }), 'req_1', ids)
+    const unknown = toEnvelopedError(gatewayError('PROVIDER_FAILED', { provider: 'openai', problem: 'no' }), 'req_1', ids)
+    expect([overloaded.headers, unknown.headers]).toEqual([
+      { 'x-request-id': 'req_1', 'retry-after': '2', 'retry-after-ms': '1500' },
+      { 'x-request-id': 'req_1', 'x-should-retry': 'false', 'x-portkey-gateway-exception': 'true' }
+    ])
+  })
+
+  test('a value that is no GatewayError tells nothing of itself', () => {
+    expect(toEnvelopedError(new Error('secret'), 'req_1', ids).body).not.toContain('secret')
   })
 })
 

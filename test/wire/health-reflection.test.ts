@@ -13,6 +13,7 @@ const services = [
   'atelier.v1.AdminService',
   'atelier.v1.ImageService',
   'atelier.v1.ModelService',
+  'atelier.v1.TaskService',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection'
@@ -133,6 +134,7 @@ describe.each([
     ['an enum value', 'atelier.v1.MODEL_DALL_E_3', 'atelier/v1/model.proto'],
     ['an extension', 'atelier.v1.wire_name', 'atelier/v1/options.proto'],
     ['an error detail', 'google.rpc.ErrorInfo', 'google/rpc/error_details.proto'],
+    ['a task', 'atelier.v1.Task', 'atelier/v1/task.proto'],
     ['a reason', 'atelier.v1.ErrorReason', 'atelier/v1/error.proto'],
     ['itself', 'grpc.health.v1.HealthCheckResponse.ServingStatus', 'grpc/health/v1/health.proto']
   ])('finds the file of %s', async (_, symbol, name) => {

@@ -22,6 +22,8 @@ const everyTransport = Object.entries(transports)
 const accepted: GenerationEvent = {
   kind: 'accepted',
   taskId: '',
+  createdAt: 1_777_048_800,
+  isReplay: false,
   provider: 'openai',
   model: 'gpt-image-2',
   warnings: [create(WarningSchema, { kind: WarningKind.IGNORED, param: 'style', message: 'gpt-image-2 has no styles' })]
