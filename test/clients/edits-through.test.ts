@@ -72,10 +72,11 @@ describe.each([
     expect(response.headers.get('x-atelier-warnings')).toContain('image=emulated')
   })
 
-  test('goes away while the provider works, which leaves no file', async () => {
+  test('goes away while the provider works, which leaves no file where it wishes that', async () => {
     const prompt = `[hang] ${version} goes away`
     const leave = new AbortController()
-    const edit = client.images.edit({ model: 'gpt-image-2', prompt, image: await image() }, { signal: leave.signal })
+    const options = { signal: leave.signal, headers: { 'x-atelier-on-disconnect': 'cancel' } }
+    const edit = client.images.edit({ model: 'gpt-image-2', prompt, image: await image() }, options)
     await vi.waitFor(() => expect(gateway.upstreamCalls(prompt)).toBe(1), { timeout: 5000 })
     leave.abort()
     await expect(edit).rejects.toThrow()

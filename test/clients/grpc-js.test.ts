@@ -91,16 +91,18 @@ test('waits as long as the provider asks and sends it again', async () => {
   expect(gateway.upstreamCalls(prompt)).toBe(3)
 })
 
-test('stops the upstream call by its deadline', async () => {
+test('stops the upstream call by its deadline, where it wishes that', async () => {
   const prompt = '[hang] until the deadline of grpc-js'
-  const error = await failureOf(generate({ prompt, model: 'MODEL_DALL_E_3' }, { deadlineMs: 500 }).answer)
+  const error = await failureOf(
+    generate({ prompt, model: 'MODEL_DALL_E_3', on_disconnect: 'ON_DISCONNECT_CANCEL' }, { deadlineMs: 500 }).answer
+  )
   expect(error.code).toBe(status.DEADLINE_EXCEEDED)
   expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
 })
 
-test('stops the upstream call by cancelling', async () => {
+test('stops the upstream call by cancelling, where it wishes that', async () => {
   const prompt = '[hang] until grpc-js cancels'
-  const { call, answer } = generate({ prompt, model: 'MODEL_DALL_E_3' })
+  const { call, answer } = generate({ prompt, model: 'MODEL_DALL_E_3', on_disconnect: 'ON_DISCONNECT_CANCEL' })
   const failure = failureOf(answer)
   await expect.poll(() => gateway.upstreamCalls(prompt)).toBe(1)
   call.cancel()

@@ -1,5 +1,6 @@
 import OpenAI7 from 'openai'
 import OpenAI6 from 'openai-6'
+import sharp from 'sharp'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createBusyUpstream, download, startGateway } from '../support/gateway.ts'
 
@@ -126,9 +127,16 @@ describe.each(versions)('%s', (version, OpenAI) => {
     expect(gateway.upstreamCalls(prompt)).toBe(1)
   })
 
-  test('does not send again an image that broke off on its way', async () => {
-    const prompt = `[truncated] for ${version}`
+  test('does not have an image made again that broke off on its way from the provider', async () => {
+    const prompt = `[short] for ${version}`
     await expect(client.images.generate({ model: 'gpt-image-2', prompt })).rejects.toThrow()
+    expect(gateway.upstreamCalls(prompt)).toBe(1)
+  })
+
+  test('gets an image whole behind which the answer of the provider broke off', async () => {
+    const prompt = `[truncated] for ${version}`
+    const { data } = await client.images.generate({ model: 'gpt-image-2', prompt })
+    expect(await sharp(Buffer.from(data?.[0]?.b64_json ?? '', 'base64')).stats()).toMatchObject({ isOpaque: true })
     expect(gateway.upstreamCalls(prompt)).toBe(1)
   })
 
@@ -139,9 +147,10 @@ describe.each(versions)('%s', (version, OpenAI) => {
     expect(gateway.upstreamCalls(prompt)).toBe(3)
   })
 
-  test('gives up at its timeout, of which the provider is told by a closed connection', async () => {
+  test('gives up at its timeout, of which the provider is told by a closed connection where that is wished', async () => {
     const prompt = `[hang] for ${version}`
-    await expect(client.images.generate({ model: 'dall-e-3', prompt }, { timeout: 1000, maxRetries: 0 })).rejects.toThrow(/timed out|504/)
+    const options = { timeout: 1000, maxRetries: 0, headers: { 'x-atelier-on-disconnect': 'cancel' } }
+    await expect(client.images.generate({ model: 'dall-e-3', prompt }, options)).rejects.toThrow(/timed out|504/)
     expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
   })
 })

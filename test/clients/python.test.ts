@@ -58,11 +58,12 @@ test('asks the provider once where it fails', async () => {
   expect(gateway.upstreamCalls(prompt)).toBe(1)
 })
 
-test('stops the upstream call by its deadline and by cancelling', async () => {
+test('stops the upstream call by its deadline and by cancelling, where it wishes that', async () => {
+  const stopped = { model: 'MODEL_DALL_E_3', onDisconnect: 'ON_DISCONNECT_CANCEL' }
   const prompts = ['[hang] until the deadline of Python', '[hang] until Python cancels'] as const
   const [late, cancelled] = await calls([
-    { request: { prompt: prompts[0], model: 'MODEL_DALL_E_3' }, timeout: 0.5 },
-    { request: { prompt: prompts[1], model: 'MODEL_DALL_E_3' }, cancel_after: 0.5 }
+    { request: { prompt: prompts[0], ...stopped }, timeout: 0.5 },
+    { request: { prompt: prompts[1], ...stopped }, cancel_after: 0.5 }
   ])
   expect([late?.code, cancelled?.code]).toEqual(['DEADLINE_EXCEEDED', 'CANCELLED'])
   expect([await gateway.upstreamEnd(prompts[0]), await gateway.upstreamEnd(prompts[1])]).toEqual(['abandoned', 'abandoned'])

@@ -55,7 +55,7 @@ describe.each(versions)('%s', (version, OpenAI) => {
   })
 
   test('throws where the image breaks off', async () => {
-    const request = { model: 'gpt-image-2', prompt: `[truncated] ${version}`, stream: true } as const
+    const request = { model: 'gpt-image-2', prompt: `[short] ${version}`, stream: true } as const
     const read = async () => Array.fromAsync(await client.images.generate(request))
     await expect(read()).rejects.toThrow()
   })

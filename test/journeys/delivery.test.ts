@@ -237,8 +237,8 @@ describe('a link to a hosted image', () => {
   })
 })
 
-test('nothing is stored of images that were not asked for as links', async () => {
-  await using atelier = await startAtelier()
+test('with tasks: off nothing is stored of images that were not asked for as links', async () => {
+  await using atelier = await startAtelier({ settings: { tasks: 'off' } })
   await atelier
     .post('/v1/images/generations', { model: 'sketch', prompt: 'inline', size: '64x64', response_format: 'b64_json' })
     .then((r) => r.text())

@@ -7,6 +7,7 @@ import sharp from 'sharp'
 import { afterEach, expect, test } from 'vitest'
 import { startAtelier, type TestServer } from '../support/atelier.ts'
 import { download } from '../support/gateway.ts'
+import { listTasks, readTask, submit } from '../support/task-client.ts'
 import { startUpstreamServer } from '../support/upstream-server.ts'
 
 let opened = new AsyncDisposableStack()
@@ -54,7 +55,10 @@ test('links to the images come in order too', async () => {
   expect(await Promise.all(data.map(async ({ url }) => placeIn(await download(url))))).toEqual([0, 1, 2])
 })
 
-test('later images are taken in while the first one is still slow, and leave nothing on the disk', async () => {
+test.each([
+  ['into the store', 'on', 4],
+  ['into the spool with tasks: off, where nothing is left of them', 'off', 0]
+] as const)('later images are taken in while the first one is still slow, %s', async (_, tasks, filesLeft) => {
   const size = 3_000_000
   const slow = Promise.withResolvers<void>()
   const taken: number[] = []
@@ -71,10 +75,10 @@ test('later images are taken in while the first one is still slow, and leave not
     answer(response, bytes)
     await once(response, 'finish')
     if (taken.push(place) === 3) others.resolve()
-  })
+  }, tasks)
   const answered = atelier.post(generations, { ...body, n: 4 })
   await others.promise
-  while ((await spooledIn(atelier)).length < 3) await sleep(5)
+  while ((await filesIn(atelier)).length < 3) await sleep(5)
   slow.resolve()
   const response = await answered
   const { data } = (await response.json()) as ImagesAnswer
@@ -83,7 +87,7 @@ test('later images are taken in while the first one is still slow, and leave not
     const expected = Buffer.concat([await picture(place), Buffer.alloc(size, place)])
     expect(Buffer.compare(Buffer.from(b64_json ?? '', 'base64'), expected)).toBe(0)
   }
-  expect(await spooledIn(atelier)).toEqual([])
+  expect((await filesIn(atelier)).length).toBe(filesLeft)
 })
 
 test('some images without the others are an answer that names what is missing', async () => {
@@ -97,6 +101,30 @@ test('some images without the others are an answer that names what is missing', 
   expect(response.status).toBe(200)
   expect(await Promise.all(data.map(placeOf))).toEqual([1, 3])
   expect(missing).toEqual([
+    { index: 0, outcome: 'moderated', message: expect.any(String) },
+    { index: 2, outcome: 'failed', message: expect.stringMatching(/^the answer of the provider stability was lost: /) }
+  ])
+})
+
+test('some images without the others stand in a task as well, with what became of each call', async () => {
+  const { atelier } = await start(async (place, response) => {
+    if (place === 0) return refuse(response, 403, 'content_moderation')
+    if (place === 2) return void response.socket?.resetAndDestroy()
+    answer(response, await picture(place))
+  })
+  const { id } = await submit(atelier, { ...body, n: 4 })
+  const { status, attempts, result } = await readTask(atelier, id)
+  expect([status, attempts.map(({ part, status }) => [part, status])]).toEqual([
+    'succeeded',
+    [
+      [0, 'rejected'],
+      [1, 'succeeded'],
+      [2, 'unknown'],
+      [3, 'succeeded']
+    ]
+  ])
+  expect(await Promise.all((result?.data ?? []).map(async ({ url }) => placeIn(await download(url))))).toEqual([1, 3])
+  expect(result?.missing).toEqual([
     { index: 0, outcome: 'moderated', message: expect.any(String) },
     { index: 2, outcome: 'failed', message: expect.stringMatching(/^the answer of the provider stability was lost: /) }
   ])
@@ -119,7 +147,26 @@ test('no image at all is said to be of unknown outcome if one call may have been
   expect([response.status, error?.code, response.headers.get('x-should-retry')]).toEqual([500, 'outcome_unknown', 'false'])
 })
 
-test('every call is stopped when the caller goes away', async () => {
+test('a caller who goes away leaves every call to its end, and the images to be fetched', async () => {
+  const { atelier, paths } = await start(async (place, response) => {
+    await sleep(place * 50)
+    answer(response, await picture(place))
+  })
+  const caller = new AbortController()
+  const answered = askToLeave(atelier, { ...body, n: 6 }, caller)
+  await expect.poll(() => paths.length).toBeGreaterThanOrEqual(4)
+  caller.abort()
+  await expect(answered).rejects.toThrow()
+  const { data: tasks } = await listTasks(atelier)
+  const { status, result } = await readTask(atelier, tasks[0]?.id ?? '')
+  const places = await Promise.all((result?.data ?? []).map(async ({ url }) => placeIn(await download(url))))
+  expect([tasks.length, status, places, paths.length]).toEqual([1, 'succeeded', [0, 1, 2, 3, 4, 5], 6])
+})
+
+test.each([
+  ['who wished it so', 'on', { 'x-atelier-on-disconnect': 'cancel' }],
+  ['with tasks: off', 'off', {}]
+] as const)('every call is stopped when a caller %s goes away', async (_, tasks, wish) => {
   const closed: number[] = []
   const all = Promise.withResolvers<void>()
   const { atelier, paths } = await start(async (place, response) => {
@@ -129,19 +176,14 @@ test('every call is stopped when the caller goes away', async () => {
     const bytes = Buffer.concat([await picture(place), Buffer.alloc(500_000, place)])
     response.writeHead(200, headers(bytes))
     response.write(bytes.subarray(0, 300_000))
-  })
+  }, tasks)
   const caller = new AbortController()
-  const answered = fetch(atelier.url + generations, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${atelier.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ ...body, n: 6 }),
-    signal: caller.signal
-  }).then((response) => response.arrayBuffer())
-  while ((await spooledIn(atelier)).length < 3) await sleep(5)
+  const answered = askToLeave(atelier, { ...body, n: 6 }, caller, wish)
+  while ((await filesIn(atelier)).length < 3) await sleep(5)
   caller.abort()
   await expect(answered).rejects.toThrow()
   await all.promise
-  while ((await spooledIn(atelier)).length > 0) await sleep(5)
+  while ((await filesIn(atelier)).length > 0) await sleep(5)
   expect([closed.sort(), paths.length]).toEqual([[0, 1, 2, 3], 4])
 })
 
@@ -152,14 +194,14 @@ test('strict refuses to divide a request', async () => {
   expect([response.status, error?.code, paths.length]).toEqual([400, 'unsupported_parameter', 0])
 })
 
-async function start(vendor: Vendor) {
+async function start(vendor: Vendor, tasks: 'on' | 'off' = 'on') {
   const upstream = opened.use(
     await startUpstreamServer((request, response) => {
       void seedOf(request).then((seed) => vendor(seed - firstSeed, response))
     })
   )
   const environment = { STABILITY_API_KEY: 'sk-stability-0123456789abcdef', STABILITY_BASE_URL: upstream.origin }
-  return { atelier: opened.use(await startAtelier({ environment })), paths: upstream.paths }
+  return { atelier: opened.use(await startAtelier({ environment, settings: { tasks } })), paths: upstream.paths }
 }
 
 async function seedOf(request: IncomingMessage): Promise<number> {
@@ -196,6 +238,19 @@ function placeOf({ b64_json = '' }: { b64_json?: string }): Promise<number> {
   return placeIn(Buffer.from(b64_json, 'base64'))
 }
 
-function spooledIn({ dataDir }: TestServer): Promise<string[]> {
-  return readdir(join(dataDir, 'spool'))
+/** Every file that an image is in, or on its way into. */
+async function filesIn({ dataDir }: TestServer): Promise<string[]> {
+  const folders = await Promise.all(
+    ['images', 'spool'].map((name) => readdir(join(dataDir, name), { recursive: true, withFileTypes: true }))
+  )
+  return folders.flat().flatMap((entry) => (entry.isFile() ? entry.name : []))
+}
+
+function askToLeave({ url, apiKey }: TestServer, asked: unknown, { signal }: AbortController, headers: Record<string, string> = {}) {
+  return fetch(url + generations, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(asked),
+    signal
+  }).then((response) => response.arrayBuffer())
 }

@@ -14,6 +14,12 @@ const apiKey = 'key-of-every-caller-here'
 const adminKey = 'key-of-the-operator-here'
 const onFreePort = { ATELIER_LISTEN: '127.0.0.1:0', ATELIER_API_KEY: apiKey, ATELIER_ADMIN_KEY: adminKey }
 
+/** When a caller that is not there any more stops what it asked for. */
+const stopping = [
+  ['wished it so', 'on', { 'x-atelier-on-disconnect': 'cancel' }],
+  ['has no task', 'off', {}]
+] as const
+
 describe('SIGTERM', () => {
   test('lets requests in flight finish, over REST and gRPC, takes no new ones, and ends with 0', async () => {
     await using directory = await createTemporaryDirectory()
@@ -144,7 +150,8 @@ describe('the log', () => {
       model: 'gpt-image-2',
       durationMs: expect.any(Number),
       bytes: expect.any(Number),
-      trace: '0af7651916cd43dd8448eb211c80319c'
+      trace: '0af7651916cd43dd8448eb211c80319c',
+      task: response.headers.get('x-atelier-task-id')
     })
     await gateway.post('/v1/images/generations', { model: 'gpt-image-2', prompt: `[server-error] ${secretPrompt}` }).then((r) => r.text())
     await gateway.post('/v1/images/generations', `{"model": "gpt-image-2", "prompt": "${secretPrompt}`).then((r) => r.text())
@@ -208,21 +215,25 @@ describe('limits', () => {
     expect((await atelier.post('/v1/images/generations', { model: 'sketch', prompt: 'next', size: '64x64' })).status).toBe(200)
   })
 
-  test('x-stainless-timeout ends a request with 504 and its upstream call with it', async () => {
-    await using gateway = await startGateway()
-    const response = await gateway.post('/v1/images/generations', { model: 'dall-e-3', prompt: '[hang]' }, { 'x-stainless-timeout': '1' })
-    expect([response.status, response.headers.get('x-should-retry'), (await response.json()).error]).toEqual([
-      504,
-      'false',
-      {
-        message: expect.stringMatching(/^the image was not ready within (1|0\.9\d*) seconds$/),
-        type: 'timeout_error',
-        param: null,
-        code: 'deadline_exceeded'
-      }
-    ])
-    expect(await gateway.upstreamEnd('[hang]')).toBe('abandoned')
-  })
+  test.each(stopping)(
+    'x-stainless-timeout ends a request with 504 and, where the caller %s, its upstream call with it',
+    async (_, tasks, wish) => {
+      await using gateway = await startGateway({ settings: { tasks } })
+      const headers = { 'x-stainless-timeout': '1', ...wish }
+      const response = await gateway.post('/v1/images/generations', { model: 'dall-e-3', prompt: '[hang]' }, headers)
+      expect([response.status, response.headers.get('x-should-retry'), (await response.json()).error]).toEqual([
+        504,
+        'false',
+        {
+          message: expect.stringMatching(/^the image was not ready within (1|0\.9\d*) seconds$/),
+          type: 'timeout_error',
+          param: null,
+          code: 'deadline_exceeded'
+        }
+      ])
+      expect(await gateway.upstreamEnd('[hang]')).toBe('abandoned')
+    }
+  )
 
   test('a provider has its own time limit', async () => {
     await using gateway = await startGateway()
@@ -248,29 +259,32 @@ describe('limits', () => {
     expect(await gateway.upstreamEnd('[hang] too long')).toBe('abandoned')
   })
 
-  test('a client that goes away stops the upstream call, before and during the answer', async () => {
-    await using gateway = await startGateway()
-    for (const prompt of ['[hang] and go', '[hang-body] and go']) {
-      const gone = new AbortController()
-      const response = fetch(`${gateway.baseUrl}/images/generations`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${gateway.apiKey}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ model: 'gpt-image-2', prompt }),
-        signal: gone.signal
-      })
-      if (prompt.startsWith('[hang-body]')) await response
-      else await expect.poll(() => gateway.upstreamCalls(prompt)).toBe(1)
-      gone.abort()
-      await expect(response.then((arrived) => arrived.text())).rejects.toThrow(/abort/)
-      expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
+  test.each(stopping)(
+    'a client that goes away stops the upstream call, before and during the answer, where it %s',
+    async (_, tasks, wish) => {
+      await using gateway = await startGateway({ settings: { tasks } })
+      for (const prompt of ['[hang] and go', '[hang-body] and go']) {
+        const gone = new AbortController()
+        const response = fetch(`${gateway.baseUrl}/images/generations`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${gateway.apiKey}`, 'content-type': 'application/json', ...wish },
+          body: JSON.stringify({ model: 'gpt-image-2', prompt }),
+          signal: gone.signal
+        })
+        if (prompt.startsWith('[hang-body]')) await response
+        else await expect.poll(() => gateway.upstreamCalls(prompt)).toBe(1)
+        gone.abort()
+        await expect(response.then((arrived) => arrived.text())).rejects.toThrow(/abort/)
+        expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
+      }
+      await expect
+        .poll(() => requestLines(gateway.logLines).map(({ status, outcome }) => [status, outcome]))
+        .toEqual([
+          [499, 'CANCELLED'],
+          [200, 'CANCELLED']
+        ])
     }
-    await expect
-      .poll(() => requestLines(gateway.logLines).map(({ status, outcome }) => [status, outcome]))
-      .toEqual([
-        [499, 'CANCELLED'],
-        [200, 'CANCELLED']
-      ])
-  })
+  )
 })
 
 describe('the first start', () => {

@@ -9,6 +9,7 @@ import { ApiKeySchema, ApiKeyScope, ApiKeySource } from '../../gen/atelier/v1/ap
 import { OrganizationSchema } from '../../gen/atelier/v1/organization_pb.ts'
 import { adminOf, createKey, refusalOf } from '../support/admin.ts'
 import { startAtelier, type TestServer } from '../support/atelier.ts'
+import { startSharedStorage } from '../support/shared-storage.ts'
 
 const { GENERATE, EDIT, READ_TASKS, ADMIN } = ApiKeyScope
 
@@ -297,9 +298,17 @@ test('the log tells who did what to whom, by ids', async () => {
 })
 
 describe('another process', () => {
+  test('that shares a PostgreSQL database refuses a key for an organization that there is not', async () => {
+    await using storage = await startSharedStorage()
+    await using atelier = await startAtelier(storage)
+    const refusal = await refusalOf(adminOf(atelier).createApiKey({ name: 'x', organizationId: 'nobody' }))
+    expect(refusal).toEqual(['NotFound', "there is no organization 'nobody'"])
+  })
+
   test('refuses a key soon after it was revoked, takes a new one, and follows a disabled organization', async () => {
-    await using here = await startAtelier()
-    await using there = await startAtelier({ environment: { ATELIER_DATA_DIR: here.dataDir } })
+    await using storage = await startSharedStorage()
+    await using here = await startAtelier(storage)
+    await using there = await startAtelier(storage)
     const admin = adminOf(here)
     await admin.createOrganization({ id: 'acme' })
     const first = await createKey(here, { organizationId: 'acme' })

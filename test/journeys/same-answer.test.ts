@@ -22,6 +22,7 @@ import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts'
 import { wireName } from '../../src/contract/wire-names.ts'
 import { errorTable, type Reason } from '../../src/errors.ts'
+import { startAtelier, type TestServer } from '../support/atelier.ts'
 import { download, startGateway } from '../support/gateway.ts'
 import { transports } from '../support/rpc-server.ts'
 
@@ -161,10 +162,10 @@ const cases: Record<string, Case> = {
     headers: { 'x-atelier-strict': 'true' },
     rpc: { modelSelector: dallE3, prompt: 'a fish', style: Style.VIVID, strict: true }
   },
-  'a request id, which nothing can keep yet': {
-    rest: { model: 'dall-e-3', prompt: 'a fish' },
+  'a request id, by which REST and RPC get one and the same image': {
+    rest: { model: 'dall-e-3', prompt: 'a keyed fish' },
     headers: { 'idempotency-key': 'one' },
-    rpc: { modelSelector: dallE3, prompt: 'a fish', requestId: 'one' }
+    rpc: { modelSelector: dallE3, prompt: 'a keyed fish', requestId: 'one' }
   },
   'no prompt': { rest: { model: 'dall-e-3' }, rpc: { modelSelector: dallE3 } },
   'an empty prompt': { rest: { model: 'sketch', prompt: '' }, rpc: { modelSelector: sketch, prompt: '' } },
@@ -260,12 +261,27 @@ describe.each(Object.entries(cases))('%s', (_, asked) => {
   })
 })
 
+test('a request id is one execution over every protocol', () => {
+  expect(gateway.upstreamCalls('a keyed fish')).toBe(1)
+})
+
+test.each(protocols)('with tasks: off %s refuses a request id as REST does', async (_, transport) => {
+  await using atelier = await startAtelier({ settings: { tasks: 'off' } })
+  const asked = {
+    rest: { model: 'sketch', prompt: 'a fish' },
+    headers: { 'idempotency-key': 'one' },
+    rpc: { modelSelector: sketch, prompt: 'a fish', requestId: 'one' }
+  }
+  const overRest = await askRest(asked, atelier)
+  expect(overRest).toMatchObject({ reason: 'IDEMPOTENCY_UNAVAILABLE', status: 400, mayRetry: false })
+  expect(await askRpc(asked, transport(atelier.url, atelier.apiKey))).toEqual(overRest)
+})
+
 test('the cases reach success, warnings and every kind of error', async () => {
-  const answers = await Promise.all(Object.values(cases).map(askRest))
+  const answers = await Promise.all(Object.values(cases).map((asked) => askRest(asked)))
   const reasons = new Set(answers.map((answer) => ('reason' in answer ? answer.reason : answer.warnings !== '' ? 'warned' : 'ok')))
   expect([...reasons].sort()).toEqual([
     'CONTENT_POLICY_VIOLATION',
-    'IDEMPOTENCY_UNAVAILABLE',
     'INVALID_API_KEY',
     'INVALID_PARAMETER',
     'INVALID_SIZE',
@@ -295,8 +311,8 @@ test.each(protocols)('%s lists the models that REST lists', async (_, transport)
   )
 })
 
-async function askRest({ rest, headers = {}, key = gateway.apiKey }: Case): Promise<Answer> {
-  const response = await gateway.post('/v1/images/generations', rest, { ...headers, authorization: `Bearer ${key}` })
+async function askRest({ rest, headers = {}, key = gateway.apiKey }: Case, server: TestServer = gateway): Promise<Answer> {
+  const response = await server.post('/v1/images/generations', rest, { ...headers, authorization: `Bearer ${key}` })
   const body = (await response.json()) as RestBody
   if (body.error) {
     const { message, type, param, code } = body.error

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { migrations } from '../../src/storage/migrations.ts'
-import { type Job, openSqliteConnection } from '../../src/storage/sqlite-connection.ts'
+import { type Job, openSqliteConnection } from '../../src/storage/sqlite/sqlite-connection.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 test('repeats the neighbours of a statement that undoes the whole transaction', async () => {

@@ -1,7 +1,7 @@
 import type { Transport } from '@connectrpc/connect'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { expect, test } from 'vitest'
-import { ImageService } from '../../gen/atelier/v1/image_service_pb.ts'
+import { ImageService, OnDisconnect } from '../../gen/atelier/v1/image_service_pb.ts'
 import { Model } from '../../gen/atelier/v1/model_pb.ts'
 import { ModelService } from '../../gen/atelier/v1/model_service_pb.ts'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts'
@@ -13,6 +13,7 @@ export function testConnectClient(name: string, gateway: Gateway, transport: Tra
   const models = createClient(ModelService, transport)
   const authorized = { headers: { authorization: `Bearer ${gateway.apiKey}` } }
   const dallE3 = { case: 'model', value: Model.DALL_E_3 } as const
+  const cancelled = (prompt: string) => ({ prompt, modelSelector: dallE3, onDisconnect: OnDisconnect.CANCEL })
   const gptImage2 = { case: 'model', value: Model.GPT_IMAGE_2 } as const
 
   test("gets gpt-image-2's image as bytes", async () => {
@@ -95,19 +96,19 @@ export function testConnectClient(name: string, gateway: Gateway, transport: Tra
     expect(gateway.upstreamCalls(prompt)).toBe(1)
   })
 
-  test('stops the upstream call by its deadline', async () => {
+  test('stops the upstream call by its deadline, where it wishes that', async () => {
     const prompt = `[hang] until the deadline of ${name}`
-    const error = await failureOf(images.generateImages({ prompt, modelSelector: dallE3 }, { ...authorized, timeoutMs: 500 }))
+    const error = await failureOf(images.generateImages(cancelled(prompt), { ...authorized, timeoutMs: 500 }))
     expect(error.code).toBe(Code.DeadlineExceeded)
     expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
   })
 
-  test('stops the upstream call by cancelling', async () => {
+  test('stops the upstream call by cancelling, where it wishes that', async () => {
     const prompt = `[hang] until ${name} cancels`
-    const cancelled = new AbortController()
-    const failure = failureOf(images.generateImages({ prompt, modelSelector: dallE3 }, { ...authorized, signal: cancelled.signal }))
+    const leaving = new AbortController()
+    const failure = failureOf(images.generateImages(cancelled(prompt), { ...authorized, signal: leaving.signal }))
     await expect.poll(() => gateway.upstreamCalls(prompt)).toBe(1)
-    cancelled.abort()
+    leaving.abort()
     expect((await failure).code).toBe(Code.Canceled)
     expect(await gateway.upstreamEnd(prompt)).toBe('abandoned')
   })

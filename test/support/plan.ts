@@ -9,7 +9,7 @@ import { loadCatalog } from '../../src/routing/catalog.ts'
 import { createModels, type ModelsOptions } from '../../src/routing/models.ts'
 import { type Plan, planGeneration } from '../../src/routing/plan.ts'
 import type { ProviderModels } from '../../src/routing/served-models.ts'
-import { writtenModel } from '../../src/services/generate-images.ts'
+import { writtenModel } from '../../src/services/plan-run.ts'
 import { decodeGenerateImages } from '../../src/wire/openai-json.ts'
 
 export interface PlanOptions extends Partial<ModelsOptions> {
