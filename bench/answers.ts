@@ -9,6 +9,7 @@ export interface Answer {
 
 export const answers = {
   url: { images: 1, base64Length: 0 },
+  thumbnail: { images: 1, base64Length: 20_000 },
   image: { images: 1, base64Length: 2_200_000 },
   fourImages: { images: 4, base64Length: 2_200_000 }
 } as const satisfies Record<string, Answer>

@@ -17,15 +17,21 @@ const panels: readonly Panel[] = [
   { scenario: 'held', title: '1,000 requests held, 2.2 MB each', unit: 'MB at the peak', figure: ({ peakRssMB }) => peakRssMB }
 ]
 
-const labels: Record<TargetName, string> = { nginx: 'nginx', bare: 'bare Node proxy', atelier: 'Atelier', portkey: 'Portkey' }
+const labels: Record<TargetName, string> = {
+  nginx: 'nginx',
+  bare: 'bare Node proxy',
+  atelier: 'Atelier',
+  'atelier-tasks': 'Atelier, tasks on',
+  portkey: 'Portkey'
+}
 
 const width = 880
 const panelWidth = width / 2
 const barHeight = 18
 const rowHeight = 26
 const headHeight = 40
-const labelWidth = 112
-const longestBar = 220
+const labelWidth = 128
+const longestBar = 210
 
 /** One panel per figure, each with a scale of its own: what a request costs the gateway itself. In colours that do on white and on black. */
 export function drawChart(report: Report): string {
@@ -64,7 +70,7 @@ function drawPanel({ title, unit }: Panel, bars: readonly { target: TargetName; 
   const rows = bars.map(({ target, value }, row) => {
     const y = headHeight + row * rowHeight
     const length = Math.max(1, (value / most) * longestBar).toFixed(1)
-    const [barClass, textClass] = target === 'atelier' ? ['ours', ' class="strong"'] : ['bar', '']
+    const [barClass, textClass] = target.startsWith('atelier') ? ['ours', ' class="strong"'] : ['bar', '']
     return [
       `<text${textClass} x="${labelWidth}" y="${y + 14}" text-anchor="end">${labels[target]}</text>`,
       `<rect class="${barClass}" x="${labelWidth + 10}" y="${y}" width="${length}" height="${barHeight}" rx="2"/>`,

@@ -24,7 +24,7 @@ else if (oldFile === undefined || newFile === undefined || positionals.length > 
 
 /** 0 where nothing is worse, 1 where something is, 2 where there is nothing to compare. */
 function compare(before: Report, after: Report): number {
-  const changes = after.measurements.filter(({ target }) => target === 'atelier').flatMap((now) => changesOf(now, before, after))
+  const changes = after.measurements.filter(({ target }) => target.startsWith('atelier')).flatMap((now) => changesOf(now, before, after))
   for (const { what, was, is } of changes) {
     const ratio = is / was
     const verdict = ratio > threshold ? '  WORSE' : ''
@@ -46,7 +46,7 @@ interface Change {
 }
 
 function changesOf(now: Measurement, before: Report, after: Report): Change[] {
-  const then = find(before, now.scenario, 'atelier')
+  const then = find(before, now.scenario, now.target)
   if (!then) return []
   const [bareThen, bareNow] = [find(before, now.scenario, 'bare'), find(after, now.scenario, 'bare')]
   const figures = ['cpuMsPerRequest', 'peakRssMB'] as const
@@ -54,7 +54,8 @@ function changesOf(now: Measurement, before: Report, after: Report): Change[] {
     const [was, is] = [then[figure], now[figure]]
     if (was === undefined || is === undefined) return []
     const [baseThen, baseNow] = [bareThen?.[figure], bareNow?.[figure]]
-    const name = `${now.scenario} ${figure === 'peakRssMB' ? 'peak memory' : 'CPU per request'}`
+    const setting = now.target === 'atelier-tasks' ? ', tasks on,' : ''
+    const name = `${now.scenario}${setting} ${figure === 'peakRssMB' ? 'peak memory' : 'CPU per request'}`
     if (baseThen === undefined || baseNow === undefined) return [{ what: `${name}, ${figure === 'peakRssMB' ? 'MB' : 'ms'}`, was, is }]
     return [{ what: `${name}, to bare`, was: was / baseThen, is: is / baseNow }]
   })

@@ -18,6 +18,19 @@ export interface LoadJob {
   verifyEvery: number
   /** After the first bytes of an answer nothing is read for so long. */
   pauseMs: number
+  /** Handed in while those requests wait for their answers; every one of them must then succeed. */
+  tasks?: TaskLoad
+}
+
+/** Tasks that nobody waits for. */
+export interface TaskLoad {
+  count: number
+  /** How many are handed in at the same time. */
+  submitters: number
+  /** Passes before the first one, so that the requests beside them have all arrived. */
+  beginMs: number
+  model: string
+  answer: Answer
 }
 
 /** What it prints, as one line of JSON. */
@@ -30,7 +43,7 @@ export interface LoadResult {
   /** Answers whose images were compared. */
   verified: number
   seconds: number
-  /** Of whole answers. */
+  /** Of whole answers; with tasks, of handing them in. */
   p50Ms: number
   p99Ms: number
 }
@@ -45,4 +58,9 @@ export interface LoadConnection {
 export interface Expected {
   base64Sha256: string
   bytesSha256: string
+}
+
+export function noteError(result: LoadResult, error: unknown): void {
+  result.errors += 1
+  if (result.problems.length < 5) result.problems.push(error instanceof Error ? error.message : String(error))
 }

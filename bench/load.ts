@@ -1,7 +1,8 @@
 import { imageBase64, sha256 } from './answers.ts'
 import { connectGrpc } from './load-grpc.ts'
-import type { Expected, LoadConnection, LoadJob, LoadResult } from './load-job.ts'
+import { type Expected, type LoadConnection, type LoadJob, type LoadResult, noteError } from './load-job.ts'
 import { connectRest } from './load-rest.ts'
+import { runTasks } from './load-tasks.ts'
 import { quantile } from './quantile.ts'
 
 const job: LoadJob = JSON.parse(process.argv[2] ?? '')
@@ -17,7 +18,8 @@ async function run(job: LoadJob): Promise<LoadResult> {
   const result: LoadResult = { requests: 0, errors: 0, problems: [], bytes: 0, verified: 0, seconds: 0, p50Ms: 0, p99Ms: 0 }
   const latenciesMs: number[] = []
   const beganAt = performance.now()
-  await Promise.all(connections.map((connection) => loop(connection, job, result, latenciesMs, beganAt + job.durationMs)))
+  const waiting = connections.map((connection) => loop(connection, job, result, job.tasks ? [] : latenciesMs, beganAt + job.durationMs))
+  await Promise.all([...waiting, job.tasks && runTasks(job, job.tasks, result, latenciesMs)])
   result.seconds = (performance.now() - beganAt) / 1000
   result.p50Ms = quantile(latenciesMs, 0.5)
   result.p99Ms = quantile(latenciesMs, 0.99)
@@ -35,8 +37,7 @@ async function loop(connection: LoadConnection, job: LoadJob, result: LoadResult
       result.bytes += sizeBytes
       if (verify) result.verified += 1
     } catch (error) {
-      result.errors += 1
-      if (result.problems.length < 5) result.problems.push(error instanceof Error ? error.message : String(error))
+      noteError(result, error)
       // A target that refuses at once must not turn the loop into a busy one.
       await new Promise((resolve) => setTimeout(resolve, 100))
     }

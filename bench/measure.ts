@@ -6,19 +6,20 @@ import { type ProcessUsage, readUsage } from './process-usage.ts'
 import { quantile } from './quantile.ts'
 import { freePort, readOutput, runProcess } from './run-process.ts'
 import { answerOf, type Scenario } from './scenarios.ts'
-import type { RunningTarget, Target, TargetName } from './targets.ts'
+import { type RunningTarget, type Target, type TargetName, taskModel } from './targets.ts'
 
 /** One target in one scenario: medians of its rounds. */
 export interface Measurement {
   scenario: Scenario['name']
   target: TargetName
-  /** In all rounds together, without the one that warms up. */
+  /** In all rounds together, without the one that warms up; tasks that were handed in count too. */
   requests: number
   errors: number
   problems: string[]
   /** Answers whose images were compared with those that the upstream gave. */
   verified: number
   perSecond: number
+  /** Of the answers; in a scenario with tasks, of handing them in. */
   p50Ms: number
   p99Ms: number
   /** Of the target's own process, user and system. Unset where the system does not tell. */
@@ -53,12 +54,16 @@ async function measureInTurns(scenario: Scenario, targets: readonly Target[], op
   const port = await freePort()
   const upstream = { command: process.execPath, args: [join(import.meta.dirname, 'fake-upstream.ts'), String(port)], port }
   parts.use(await runProcess({ ...upstream, logFile: join(directory, 'upstream.log') }))
-  const upstreamUrl = `http://127.0.0.1:${port}/${scenario.upstream.answer}/${scenario.upstream.holdMs}/v1`
+  const urlOf = ({ answer, holdMs }: Scenario['upstream']) => `http://127.0.0.1:${port}/${answer}/${holdMs}/v1`
+  const upstreams = {
+    upstreamUrl: urlOf(scenario.upstream),
+    ...(scenario.tasks && { taskUpstreamUrl: urlOf(scenario.tasks.upstream) })
+  }
 
   const entrants: Entrant[] = []
   for (const target of targets) {
     await mkdir(join(directory, target.name))
-    const running = parts.use(await target.start({ ...options, upstreamUrl, directory: join(directory, target.name) }))
+    const running = parts.use(await target.start({ ...options, ...upstreams, directory: join(directory, target.name) }))
     await settled(running.pid)
     entrants.push({ target, running, begin: readUsage(running.pid), bursts: [] })
   }
@@ -85,8 +90,11 @@ interface Entrant {
 }
 
 async function burst(scenario: Scenario, { pid, url, headers }: RunningTarget): Promise<Burst> {
-  const { protocol, connections, durationMs, verifyEvery, pauseMs } = scenario
-  const job: LoadJob = { protocol, url, headers, answer: answerOf(scenario), connections, durationMs, verifyEvery, pauseMs }
+  const { protocol, connections, durationMs, verifyEvery, pauseMs, tasks } = scenario
+  const job: LoadJob = {
+    ...{ protocol, url, headers, answer: answerOf(scenario), connections, durationMs, verifyEvery, pauseMs },
+    ...(tasks && { tasks: { ...tasks, model: taskModel, answer: answerOf(tasks) } })
+  }
   const before = readUsage(pid)
   const printed = await readOutput(process.execPath, [join(import.meta.dirname, 'load.ts'), JSON.stringify(job)])
   const after = readUsage(pid)

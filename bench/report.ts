@@ -56,8 +56,9 @@ function cells(row: Measurement): string[] {
   ]
 }
 
-function goalCells({ goal, value, bound, limit, reached }: GoalResult): string[] {
-  return [goal, value >= 50 ? value.toFixed(0) : value.toFixed(2), `${bound} ${limit}`, reached ? 'reached' : 'missed']
+function goalCells({ goal, value, limit, reached }: GoalResult): string[] {
+  const measured = value >= 50 || value === 0 ? value.toFixed(0) : value.toFixed(2)
+  return limit === undefined ? [goal, measured, 'no limit', ''] : [goal, measured, limit.join(' '), reached ? 'reached' : 'missed']
 }
 
 function problemsOf(rows: readonly Measurement[]): string[] {

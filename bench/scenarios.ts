@@ -1,5 +1,5 @@
 import { type Answer, answers } from './answers.ts'
-import type { Protocol } from './load-job.ts'
+import type { Protocol, TaskLoad } from './load-job.ts'
 import type { TargetName } from './targets.ts'
 
 export interface Scenario {
@@ -18,11 +18,13 @@ export interface Scenario {
   rounds: number
   verifyEvery: number
   pauseMs: number
+  /** Handed in beside the requests, for a model of an upstream of their own. */
+  tasks?: Omit<TaskLoad, 'model' | 'answer'> & Pick<Scenario, 'upstream'>
 }
 
-export type ScenarioName = 'url' | 'image' | 'four-images' | 'held' | 'slow-reader' | 'grpc' | 'grpc-stream'
+export type ScenarioName = 'url' | 'image' | 'four-images' | 'held' | 'queue' | 'slow-reader' | 'grpc' | 'grpc-stream'
 
-const proxies = ['nginx', 'bare', 'atelier', 'portkey'] as const
+const proxies = ['nginx', 'bare', 'atelier', 'atelier-tasks', 'portkey'] as const
 
 export const scenarios: readonly Scenario[] = [
   {
@@ -78,6 +80,20 @@ export const scenarios: readonly Scenario[] = [
     pauseMs: 0
   },
   {
+    name: 'queue',
+    title: '1,000 requests held for 30 s at once, 2.2 MB each, and 10,000 tasks handed in meanwhile (p50 and p99 of that)',
+    upstream: { answer: 'image', holdMs: 30_000 },
+    protocol: 'rest',
+    targets: ['atelier-tasks'],
+    connections: 1_000,
+    durationMs: 0,
+    warmUpMs: 0,
+    rounds: 1,
+    verifyEvery: 10,
+    pauseMs: 0,
+    tasks: { count: 10_000, submitters: 32, beginMs: 3_000, upstream: { answer: 'thumbnail', holdMs: 250 } }
+  },
+  {
     name: 'slow-reader',
     title: '64 clients that stop reading for 5 s, 8.8 MB each',
     upstream: { answer: 'fourImages', holdMs: 0 },
@@ -127,10 +143,11 @@ export function quick(scenario: Scenario): Scenario {
     durationMs: Math.min(scenario.durationMs, 300),
     warmUpMs: Math.min(scenario.warmUpMs, 300),
     rounds: 1,
-    pauseMs: Math.min(scenario.pauseMs, 200)
+    pauseMs: Math.min(scenario.pauseMs, 200),
+    ...(scenario.tasks && { tasks: { count: 40, submitters: 4, beginMs: 100, upstream: { ...scenario.tasks.upstream, holdMs: 20 } } })
   }
 }
 
-export function answerOf(scenario: Scenario): Answer {
-  return answers[scenario.upstream.answer]
+export function answerOf({ upstream }: Pick<Scenario, 'upstream'>): Answer {
+  return answers[upstream.answer]
 }

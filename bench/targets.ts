@@ -14,11 +14,13 @@ export interface Target {
   start(options: StartOptions): Promise<RunningTarget>
 }
 
-export type TargetName = 'atelier' | 'bare' | 'nginx' | 'portkey'
+export type TargetName = 'atelier' | 'atelier-tasks' | 'bare' | 'nginx' | 'portkey'
 
 export interface StartOptions {
   /** What `/images/generations` is appended to. */
   upstreamUrl: string
+  /** The same for `taskModel`, which this gateway then knows. */
+  taskUpstreamUrl?: string
   /** An empty directory of its own. */
   directory: string
   /** Where this gateway leaves CPU profiles of itself; none where unset. */
@@ -30,33 +32,55 @@ export interface RunningTarget extends RunningProcess {
   headers: Record<string, string>
 }
 
+/** What tasks that nobody waits for are made with. */
+export const taskModel = 'thumbnail'
+
 const here = import.meta.dirname
 const apiKey = 'sk-bench-0123456789abcdefghij'
+const upstreamKey = 'sk-upstream-0123456789'
 const route = '/images/generations'
 
 const atelier: Target = {
   name: 'atelier',
-  describe: () => 'this gateway: authentication, validation, routing, a log line and metrics for each request; no kept tasks',
+  describe: () =>
+    'this gateway with `tasks: off`: authentication, validation, routing, a log line and metrics for each request; nothing is kept',
   unavailable: () => undefined,
-  async start({ upstreamUrl, directory, profileDirectory }) {
-    const port = await freePort()
-    const config = join(directory, 'atelier.yaml')
-    await writeFile(config, `providers:\n  openai:\n    base_url: ${upstreamUrl}\n    max_connections: 1024\n`)
-    const running = await runProcess({
-      command: process.execPath,
-      args: [...profileFlags(profileDirectory), ...startArguments()],
-      environment: {
-        ATELIER_CONFIG: config,
-        ATELIER_LISTEN: `127.0.0.1:${port}`,
-        ATELIER_DATA_DIR: join(directory, 'data'),
-        ATELIER_API_KEY: apiKey,
-        OPENAI_API_KEY: 'sk-upstream-0123456789'
-      },
-      port,
-      logFile: join(directory, 'log')
-    })
-    return { ...running, url: `http://127.0.0.1:${port}/v1${route}`, headers: { authorization: `Bearer ${apiKey}` } }
-  }
+  start: (options) => startAtelier('off', options)
+}
+
+const atelierTasks: Target = {
+  name: 'atelier-tasks',
+  describe: () =>
+    'this gateway as it is by default: each request is also recorded on the disk before it is sent, and its images are stored while they pass',
+  unavailable: () => undefined,
+  start: (options) => startAtelier('on', options)
+}
+
+async function startAtelier(tasks: 'on' | 'off', options: StartOptions): Promise<RunningTarget> {
+  const { directory, profileDirectory } = options
+  const port = await freePort()
+  const config = join(directory, 'atelier.yaml')
+  await writeFile(config, atelierConfig(tasks, options))
+  const running = await runProcess({
+    command: process.execPath,
+    args: [...profileFlags(profileDirectory), ...startArguments()],
+    environment: {
+      ATELIER_CONFIG: config,
+      ATELIER_LISTEN: `127.0.0.1:${port}`,
+      ATELIER_DATA_DIR: join(directory, 'data'),
+      ATELIER_API_KEY: apiKey,
+      OPENAI_API_KEY: upstreamKey
+    },
+    port,
+    logFile: join(directory, 'log')
+  })
+  return { ...running, url: `http://127.0.0.1:${port}/v1${route}`, headers: { authorization: `Bearer ${apiKey}` } }
+}
+
+function atelierConfig(tasks: 'on' | 'off', { upstreamUrl, taskUpstreamUrl }: StartOptions): string {
+  const config = `tasks: ${tasks}\nproviders:\n  openai:\n    base_url: ${upstreamUrl}\n    max_connections: 1024\n`
+  if (taskUpstreamUrl === undefined) return config
+  return `${config}  quick:\n    adapter: openai\n    base_url: ${taskUpstreamUrl}\n    api_key: ${upstreamKey}\n    models: [${taskModel}]\n`
 }
 
 const bare: Target = {
@@ -71,7 +95,7 @@ const bare: Target = {
       port,
       logFile: join(directory, 'log')
     })
-    return { ...running, url: `http://127.0.0.1:${port}${route}`, headers: { authorization: 'Bearer sk-upstream-0123456789' } }
+    return { ...running, url: `http://127.0.0.1:${port}${route}`, headers: { authorization: `Bearer ${upstreamKey}` } }
   }
 }
 
@@ -90,7 +114,7 @@ const nginx: Target = {
       port,
       logFile: join(directory, 'log')
     })
-    return { ...running, url: `http://127.0.0.1:${port}${route}`, headers: { authorization: 'Bearer sk-upstream-0123456789' } }
+    return { ...running, url: `http://127.0.0.1:${port}${route}`, headers: { authorization: `Bearer ${upstreamKey}` } }
   }
 }
 
@@ -107,7 +131,7 @@ const portkey: Target = {
       logFile: join(directory, 'log')
     })
     const headers = {
-      authorization: 'Bearer sk-upstream-0123456789',
+      authorization: `Bearer ${upstreamKey}`,
       'x-portkey-provider': 'openai',
       'x-portkey-custom-host': upstreamUrl
     }
@@ -116,7 +140,7 @@ const portkey: Target = {
 }
 
 /** In the order in which they are measured and shown. */
-export const targets: readonly Target[] = [nginx, bare, atelier, portkey]
+export const targets: readonly Target[] = [nginx, bare, atelier, atelierTasks, portkey]
 
 const portkeyPath = join(here, 'peers/node_modules/@portkey-ai/gateway/build/start-server.js')
 
