@@ -1,6 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { loadConfig, type Settings, secretsOf } from '../config.ts'
 import { createLog, type Logger } from '../log.ts'
 import type { Server } from '../server.ts'
@@ -26,23 +24,9 @@ export async function serve(terminal: Terminal): Promise<number> {
   const server = await Promise.race([start(settings, log), ended.then(() => undefined)])
   if (server !== undefined) {
     await announce(server, settings, terminal, log)
-    setTimeout(releaseStartMemory, releaseAfterMs).unref()
     await close(server, await ended, settings, log)
   }
   return faults === 0 ? 0 : 1
-}
-
-/** Until then the first requests of those who waited for the start are answered. */
-const releaseAfterMs = 1_000
-
-/**
- * Gives back what only the start needed, a sixth of all memory: V8 does so by itself when much more is used, or never. Takes a tenth of
- * a second.
- */
-function releaseStartMemory(): void {
-  setFlagsFromString('--expose-gc')
-  const collect: (options: { type: 'major'; flavor: 'last-resort' }) => void = runInNewContext('gc')
-  collect({ type: 'major', flavor: 'last-resort' })
 }
 
 /** Time for closing files and sockets; after it the end of the process does so. */
