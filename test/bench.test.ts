@@ -35,19 +35,6 @@ test('measures this gateway, without and with tasks, beside a bare proxy, and ev
   }
 })
 
-test('hands in tasks while other requests wait, and every one of them succeeds', { timeout: 60_000 }, async () => {
-  await using directory = await createTemporaryDirectory()
-  const out = join(directory.path, 'result.json')
-  const { code, stdout } = await runProgram(['--quick', '--scenario', 'queue', '--out', out], { script: run, directory: directory.path })
-  const { measurements }: Report = JSON.parse(await readFile(out, 'utf8'))
-  expect({ code, stdout }).toEqual({
-    code: 0,
-    stdout: expect.stringMatching(/^\| errors with 1,000 requests held and 10,000 tasks queued +\| +0 \| +at most 0 \| reached \|$/m)
-  })
-  // 8 that wait, of which one is compared, and 40 tasks, of which four are.
-  expect(measurements).toMatchObject([{ target: 'atelier-tasks', requests: 48, verified: 5, errors: 0, p99Ms: expect.any(Number) }])
-})
-
 test('finds what has become worse between two results', async () => {
   await using directory = await createTemporaryDirectory()
   const [before, after] = [join(directory.path, 'before.json'), join(directory.path, 'after.json')]
