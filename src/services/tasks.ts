@@ -1,10 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import { ImageOutcome, ImageSchema } from '../../gen/atelier/v1/image_pb.ts'
-import {
-  type GenerateImagesRequest,
-  type GenerateImagesResponse,
-  GenerateImagesResponseSchema
-} from '../../gen/atelier/v1/image_service_pb.ts'
+import type { StoredImage } from '../../gen/atelier/v1/stored_pb.ts'
 import { type Task, type TaskOperation, TaskOperationSchema, type TaskState, TaskStateSchema } from '../../gen/atelier/v1/task_pb.ts'
 import {
   type CancelTaskRequest,
@@ -22,6 +17,7 @@ import type { Links } from '../storage/links.ts'
 import type { TaskRow, TaskStateText } from '../storage/schema.ts'
 import type { CallbackDispatcher } from '../tasks/callbacks/callback-dispatcher.ts'
 import type { TaskRunner } from '../tasks/runner.ts'
+import { wholeTask } from '../tasks/store/task-message.ts'
 import type { KeptTask, ListTasksFilter, TaskStore } from '../tasks/task-store.ts'
 import type { TaskFilter, TaskOrder } from './task-order.ts'
 
@@ -75,7 +71,7 @@ export function createTasks(deps: TasksDeps): Tasks {
       })
       const shown = page.slice(0, limit)
       const last = page.length > limit ? shown.at(-1) : undefined
-      const tasks = shown.map((kept) => ({ ...kept.task, progress: progressOf(kept, deps) }))
+      const tasks = shown.map(({ task }) => ({ ...task, progress: task.progress || deps.runner.progressOf(task.id) }))
       return create(ListTasksResponseSchema, { tasks, nextPageToken: last ? writePageToken(last) : '' })
     },
     async findTasks(filter, call) {
@@ -115,53 +111,14 @@ function found(kept: KeptTask | undefined): KeptTask {
 
 /** The task with what was asked and what came of it; links last as long as the task. */
 export function toTask(kept: KeptTask, { runner, links }: Pick<TasksDeps, 'runner' | 'links'>): Task {
-  const parameters = parametersOf(kept)
-  const response = resultOf(kept, links)
-  return { ...kept.task, progress: progressOf(kept, { runner }), ...(parameters && { parameters }), ...(response && { result: response }) }
-}
-
-function progressOf({ task, state }: KeptTask, { runner }: Pick<TasksDeps, 'runner'>): number {
-  return state === 'succeeded' ? 1 : runner.progressOf(task.id)
-}
-
-function parametersOf({ request: { operation } }: KeptTask): GenerateImagesRequest | undefined {
-  return operation.case === 'generation' ? operation.value : operation.value?.parameters
-}
-
-function resultOf({ task, state, result, request, createdAtMs, expiresAtMs }: KeptTask, links: Links): GenerateImagesResponse | undefined {
-  if (state !== 'succeeded' || !result) return undefined
-  const { provider, model, usage, resolved, cost, providerFields } = result
-  const images = result.images.map(({ index, outcome, source, mediaType, revisedPrompt = '', message, providerFields }) => {
-    const blob = { mediaType, sizeBytes: 0, expiresAt: Math.floor(expiresAtMs / 1000), isPublic: request.permanentLinks }
-    const url =
-      source.case === 'imageId'
-        ? request.permanentLinks
-          ? links.permanent({ ...blob, id: source.value })
-          : links.sign({ ...blob, id: source.value }, { lifetimeSeconds: Number.POSITIVE_INFINITY })
-        : source.value
-    const isThere = outcome === ImageOutcome.DELIVERED && url !== undefined
-    return create(ImageSchema, {
-      index,
-      outcome: isThere || outcome !== ImageOutcome.DELIVERED ? outcome : ImageOutcome.FAILED,
-      mediaType,
-      revisedPrompt,
-      message: isThere || message !== '' ? message : 'the image was made and could not be kept',
-      ...(isThere && { content: { case: 'url' as const, value: url } }),
-      ...(providerFields && { providerFields })
-    })
-  })
-  return create(GenerateImagesResponseSchema, {
-    created: BigInt(Math.floor(createdAtMs / 1000)),
-    images,
-    provider,
-    model,
-    taskId: task.id,
-    warnings: [...result.acceptedWarnings, ...result.warnings],
-    ...(usage && { usage }),
-    ...(resolved && { resolved }),
-    ...(cost && { cost }),
-    ...(providerFields && { providerFields })
-  })
+  const { permanentLinks: isPublic } = kept.request
+  const expiresAt = Math.floor(kept.expiresAtMs / 1000)
+  const linkOf = ({ source, mediaType }: StoredImage) => {
+    if (source.case !== 'imageId') return source.value
+    const blob = { id: source.value, mediaType, sizeBytes: 0, expiresAt, isPublic }
+    return isPublic ? links.permanent(blob) : links.sign(blob, { lifetimeSeconds: Number.POSITIVE_INFINITY })
+  }
+  return wholeTask(kept, linkOf, runner.progressOf(kept.task.id))
 }
 
 function toListFilter({ states, operations, createdFrom, createdTo, ...rest }: TaskFilter, organizationId: string): ListTasksFilter {
