@@ -47,18 +47,3 @@ export type GenerationEvent =
 export function isImageBody(image: ImageBody | ImageLink): image is ImageBody {
   return 'read' in image
 }
-
-/** The same events, each as `change` makes it. Leaving it leaves `events`. Written out, because a generator adds turns of the loop to every event. */
-export function mapEvents<From, To>(events: AsyncIterable<From>, change: (event: From) => To): AsyncIterable<To> {
-  const source = events[Symbol.asyncIterator]()
-  const done = { done: true, value: undefined } as const
-  const changed = (result: IteratorResult<From>): IteratorResult<To> => (result.done ? done : { done: false, value: change(result.value) })
-  const iterator: AsyncIterator<To> = {
-    next: () => source.next().then(changed),
-    return: async () => {
-      await source.return?.()
-      return done
-    }
-  }
-  return { [Symbol.asyncIterator]: () => iterator }
-}

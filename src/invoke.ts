@@ -34,6 +34,7 @@ import { normalizeGenerateImages } from './admission/normalize.ts'
 import { createValidate } from './admission/validate.ts'
 import type { Call, NeededScope } from './call.ts'
 import { gatewayError } from './errors.ts'
+import { untilOver } from './events/event-iterators.ts'
 import type { GenerationEvent } from './events.ts'
 import { withVariationPrompt } from './services/create-variations.ts'
 import type { EditOrder, VariationOrder } from './services/plan-edit-run.ts'
@@ -89,43 +90,18 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
   ])
   let inFlight = 0
 
-  /** Written out, because a generator adds turns of the loop to every event. The place is taken with the first event that is asked for. */
+  /** The place is taken with the first event that is asked for. */
   function inOnePlace(run: () => AsyncIterable<GenerationEvent>): AsyncIterable<GenerationEvent> {
-    let events: AsyncIterator<GenerationEvent> | undefined
-    let isOver = false
-    const leave = () => {
-      if (events && !isOver) inFlight -= 1
-      isOver = true
-    }
     const enter = () => {
       if (inFlight >= options.maxInFlight)
         throw gatewayError('OVERLOADED', { limit: options.maxInFlight }, { retryAfterMs: 1000, outcome: 'not_sent' })
-      const entered = run()[Symbol.asyncIterator]()
+      const entered = run()
       inFlight += 1
       return entered
     }
-    const iterator: AsyncIterator<GenerationEvent> = {
-      async next() {
-        try {
-          events ??= enter()
-          const result = await events.next()
-          if (result.done) leave()
-          return result
-        } catch (error) {
-          leave()
-          throw error
-        }
-      },
-      async return() {
-        try {
-          await events?.return?.()
-        } finally {
-          leave()
-        }
-        return { done: true, value: undefined }
-      }
-    }
-    return { [Symbol.asyncIterator]: () => iterator }
+    return untilOver(enter, () => {
+      inFlight -= 1
+    })
   }
 
   const admit = <Desc extends DescMessage>(type: Desc, request: MessageShape<Desc>, call: Call, scope: NeededScope = 'generate') => {

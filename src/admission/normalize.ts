@@ -4,13 +4,15 @@ import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../g
 import { ModelSchema } from '../../gen/atelier/v1/model_pb.ts'
 import { enumValue } from '../contract/wire-names.ts'
 
-/** The same request in its one spelling: a model or size that has an enum value is written as that value, whichever way it came. */
+/**
+ * The request in its one spelling: a model or size that has an enum value is written as that value, whichever way it came. A request that
+ * is written so already is returned itself.
+ */
 export function normalizeGenerateImages(request: GenerateImagesRequest): GenerateImagesRequest {
-  return create(GenerateImagesRequestSchema, {
-    ...request,
-    modelSelector: normalizeModel(request.modelSelector),
-    sizeSelector: normalizeSize(request.sizeSelector)
-  })
+  const modelSelector = normalizeModel(request.modelSelector)
+  const sizeSelector = normalizeSize(request.sizeSelector)
+  if (modelSelector === request.modelSelector && sizeSelector === request.sizeSelector) return request
+  return create(GenerateImagesRequestSchema, { ...request, modelSelector, sizeSelector })
 }
 
 function normalizeModel(selector: GenerateImagesRequest['modelSelector']): GenerateImagesRequest['modelSelector'] {

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import { type Warning, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
 import type { Call } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
+import { untilUnready } from '../events/event-iterators.ts'
 import { type ImageLink, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import type { ProviderEvent } from '../providers/provider.ts'
@@ -44,26 +45,38 @@ export interface DeliveryDeps {
 
 export function createDelivery(deps: DeliveryDeps): Delivery {
   return {
-    async *deliver(events, wish, call, hostImage = (image) => host(image, wish, call, deps)) {
-      const warnings: Warning[] = []
+    deliver(events, wish, call, hostImage = (image) => host(image, wish, call, deps)) {
       const transcoding = deps.transcoder.begin(wish.output, wish.provider, call)
-      for await (const event of events) {
-        if (event.kind === 'completed') {
-          const complete = transcoding?.complete(event) ?? event
-          yield warnings.length === 0 ? complete : { ...complete, warnings: [...(complete.warnings ?? []), ...warnings] }
-        } else if (event.kind !== 'image' || (!transcoding && hasForm(event.image, wish))) {
-          yield event
-        } else if (!isImageBody(event.image) && wish.form === 'url') {
-          yield { ...event, image: await hostLinked(event.image, transcoding, hostImage, wish, call, warnings) }
-        } else {
-          await using source = isImageBody(event.image) ? alreadyOpen(event.image) : await openInline(event.image.url, wish, call, deps)
-          await using image = transcoding ? await transcoding.bring(source) : alreadyOpen(source)
-          if (wish.form === 'bytes') yield { ...event, image }
-          else {
-            const hosted = await hostImage(image)
-            if (isImageBody(hosted)) warnings.push(notLinked)
-            yield { ...event, image: hosted }
-          }
+      if (transcoding) return bring(events, transcoding, wish, call, hostImage)
+      const isReady = (event: ProviderEvent) => event.kind !== 'image' || hasForm(event.image, wish)
+      return untilUnready(events, isReady, (rest) => bring(rest, undefined, wish, call, hostImage))
+    }
+  }
+
+  async function* bring(
+    events: AsyncIterable<ProviderEvent>,
+    transcoding: Transcoding | undefined,
+    wish: DeliveryWish,
+    call: Call,
+    hostImage: HostImage
+  ): AsyncGenerator<ProviderEvent, void, undefined> {
+    const warnings: Warning[] = []
+    for await (const event of events) {
+      if (event.kind === 'completed') {
+        const complete = transcoding?.complete(event) ?? event
+        yield warnings.length === 0 ? complete : { ...complete, warnings: [...(complete.warnings ?? []), ...warnings] }
+      } else if (event.kind !== 'image' || (!transcoding && hasForm(event.image, wish))) {
+        yield event
+      } else if (!isImageBody(event.image) && wish.form === 'url') {
+        yield { ...event, image: await hostLinked(event.image, transcoding, hostImage, wish, call, warnings) }
+      } else {
+        await using source = isImageBody(event.image) ? alreadyOpen(event.image) : await openInline(event.image.url, wish, call, deps)
+        await using image = transcoding ? await transcoding.bring(source) : alreadyOpen(source)
+        if (wish.form === 'bytes') yield { ...event, image }
+        else {
+          const hosted = await hostImage(image)
+          if (isImageBody(hosted)) warnings.push(notLinked)
+          yield { ...event, image: hosted }
         }
       }
     }

@@ -1,6 +1,7 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 import { asBuffer } from './as-buffer.ts'
-import { createJsonScanner, type JsonPattern } from './json-scanner.ts'
+import { JsonError } from './json-error.ts'
+import { createJsonScanner, type JsonPattern, type JsonScanner } from './json-scanner.ts'
 import { createJsonSource } from './json-source.ts'
 import { liftString } from './lifted-string.ts'
 
@@ -43,12 +44,7 @@ export type JsonPart =
  * handed out while the document still arrives, only the last one says that it was sound. Leaving early releases the source.
  */
 export async function* readJson(source: AsyncIterable<Uint8Array>, options: LiftOptions): AsyncGenerator<JsonPart, void, undefined> {
-  const scanner = createJsonScanner({
-    ...limitsOf(options),
-    lift: options.lift.map(toPattern),
-    emit: options.emit?.map(toPattern) ?? [],
-    refusePrototypeKeys: options.refusePrototypeKeys ?? false
-  })
+  const scanner = scannerFor(options)
   const document = createJsonSource(source)
   try {
     while (document.accept(await document.chunks.next())) {
@@ -70,6 +66,27 @@ export async function* readJson(source: AsyncIterable<Uint8Array>, options: Lift
 }
 
 /**
+ * What `readJson` hands out of a document that is all in one chunk, at once; undefined where it has a string to lift, and where it is not
+ * sound, so that only `readJson` can tell what comes before that.
+ */
+export function readWholeJson(bytes: Uint8Array, options: LiftOptions): Extract<JsonPart, { kind: 'value' }>[] | undefined {
+  const scanner = scannerFor(options)
+  const document = { chunk: asBuffer(bytes), offset: 0 }
+  const parts: Extract<JsonPart, { kind: 'value' }>[] = []
+  try {
+    for (let stop = scanner.scan(document); stop !== 'chunk_end'; stop = scanner.scan(document)) {
+      if (stop === 'lift') return undefined
+      parts.push({ kind: 'value', path: scanner.path(), value: scanner.value() })
+    }
+    parts.push({ kind: 'value', path: [], value: scanner.document() })
+    return parts
+  } catch (error) {
+    if (error instanceof JsonError) return undefined
+    throw error
+  }
+}
+
+/**
  * Reads a whole JSON document that is already here, under the same limits. Beyond what `JSON.parse` refuses, it refuses the keys `__proto__`
  * and, below `constructor`, `prototype`: they are only ever sent to attack code that merges objects. Throws JsonErrors.
  */
@@ -77,6 +94,15 @@ export function parseJson(bytes: Uint8Array, limits: Partial<JsonLimits> = {}): 
   const scanner = createJsonScanner({ ...limitsOf(limits), lift: [], emit: [], refusePrototypeKeys: true })
   scanner.scan({ chunk: asBuffer(bytes), offset: 0 })
   return scanner.document()
+}
+
+function scannerFor(options: LiftOptions): JsonScanner {
+  return createJsonScanner({
+    ...limitsOf(options),
+    lift: options.lift.map(toPattern),
+    emit: options.emit?.map(toPattern) ?? [],
+    refusePrototypeKeys: options.refusePrototypeKeys ?? false
+  })
 }
 
 function limitsOf(limits: Partial<JsonLimits>): JsonLimits {

@@ -42,6 +42,7 @@ export function createPrices(options: PriceListOptions): Prices {
       return estimate
     },
     withCharge(cost, planned, delivered) {
+      if (options.prices.length === 0) return cost
       const charge = list.charge(askedOf(planned), delivered)
       return charge ? { ...(cost ?? create(CostSchema)), charge } : cost
     }

@@ -1,5 +1,6 @@
 import type { Cost } from '../../gen/atelier/v1/image_pb.ts'
-import { type GenerationEvent, mapEvents } from '../events.ts'
+import { mapEvents } from '../events/event-iterators.ts'
+import type { GenerationEvent } from '../events.ts'
 import type { Ending } from './actual-cost.ts'
 
 /** The same events, with what `costOf` makes of the ending and of the number of delivered images as the cost in `completed`. */

@@ -1,9 +1,11 @@
 import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { ImageOutcome, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
+import { listEvents } from '../events/event-iterators.ts'
 import type { ImageLink } from '../events.ts'
 import { type ImageBody, imageFromBase64 } from '../images/image-body.ts'
-import { readJson } from '../images/read-json.ts'
+import { type JsonPart, readJson, readWholeJson } from '../images/read-json.ts'
+import type { UpstreamBody } from '../upstream/client.ts'
 import type { ErrorContext } from './error-answer.ts'
 import { isObject, withoutNulls } from './json-object.ts'
 import { toInlineError } from './openai-errors.ts'
@@ -24,42 +26,85 @@ type NoImage = Extract<ProviderEvent, { kind: 'no_image' }>
 
 /**
  * Reads a success answer while it arrives: each image is handed out before its last byte is here. Throws where it holds no image at all;
- * items without one are `no_image` where it holds at least one.
+ * items without one are `no_image` where it holds at least one. An answer of links that is all here is read at once.
  */
-export async function* fromWire(body: AsyncIterable<Uint8Array>, context: AnswerContext): AsyncIterable<ProviderEvent> {
-  const held: NoImage[] = []
-  let document: JsonObject = {}
-  let images = 0
-  let index = 0
-  let opened = false
+export function fromWire(body: UpstreamBody, context: AnswerContext): AsyncIterable<ProviderEvent> {
+  const parts = body.whole && readWholeJson(body.whole, places)
+  if (!parts) return fromParts(readJson(body, places), context)
+  const reading = createReading(context)
+  const events: ProviderEvent[] = []
+  for (const part of parts) events.push(...reading.take(part, reading.wants(part) ? openLink(part.value, context) : undefined))
+  events.push(...reading.end())
+  return listEvents(events)
+}
+
+const places = { lift: ['data[].b64_json'], emit: ['data[]'] }
+
+async function* fromParts(parts: AsyncIterable<JsonPart>, context: AnswerContext): AsyncGenerator<ProviderEvent, void, undefined> {
+  const reading = createReading(context)
   try {
-    for await (const part of readJson(body, { lift: ['data[].b64_json'], emit: ['data[]'] })) {
-      if (part.kind === 'value' && part.path.length === 0) document = isObject(part.value) ? part.value : {}
-      const position = Number(part.path[1] ?? -1)
-      // Behind the current item: a second `data` member. Before it: elements that are no objects, which are not emitted.
-      if (position < index) continue
-      for (; index < position && index < context.n; index++) held.push(noImage({}, index, context))
-      const wanted = !opened && position < context.n
-      const image = !wanted ? undefined : part.kind === 'lifted' ? await openBase64(part.chars, context) : openLink(part.value, context)
-      if (image) {
-        opened = true
-        images += 1
-        yield* held.splice(0)
-        yield { kind: 'image', index, image }
-      }
-      if (part.kind === 'lifted') continue
-      if (opened) yield* detailsOf(part.value, index)
-      else if (wanted) held.push(noImage(part.value, index, context))
-      if (images > 0) yield* held.splice(0)
-      index = position + 1
-      opened = false
+    for await (const part of parts) {
+      const open = () => (part.kind === 'lifted' ? openBase64(part.chars, context) : openLink(part.value, context))
+      yield* reading.take(part, reading.wants(part) ? await open() : undefined)
     }
   } catch (error) {
     throw toUpstreamError(error, context.provider)
   }
-  if (images === 0) throw withoutImages(document, held, context)
-  for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
-  yield completed(document, index, context)
+  yield* reading.end()
+}
+
+/** What the parts of an answer come to. Each one is first asked about and then taken. */
+interface Reading {
+  /** Whether the image in a part, if there is one, is to be opened. */
+  wants(part: JsonPart): boolean
+  take(part: JsonPart, image: ImageLink | ImageBody | undefined): Iterable<ProviderEvent>
+  /** To be called behind the last part. Throws where there was no image. */
+  end(): Iterable<ProviderEvent>
+}
+
+function createReading(context: AnswerContext): Reading {
+  const held: NoImage[] = []
+  let document: JsonObject = {}
+  let images = 0
+  let index = 0
+  let isOpened = false
+  let isWanted = false
+
+  /** Whether it is behind the current item, in a second `data` member, or is the whole document. */
+  const isPassed = ({ path }: JsonPart) => Number(path[1] ?? -1) < index
+
+  return {
+    wants(part) {
+      isWanted = false
+      if (isPassed(part)) return false
+      const position = Number(part.path[1])
+      // Elements that are no objects are not emitted.
+      for (; index < position && index < context.n; index++) held.push(noImage({}, index, context))
+      isWanted = !isOpened && position < context.n
+      return isWanted
+    },
+    *take(part, image) {
+      if (part.kind === 'value' && part.path.length === 0) document = isObject(part.value) ? part.value : {}
+      if (isPassed(part)) return
+      if (image) {
+        isOpened = true
+        images += 1
+        yield* held.splice(0)
+        yield { kind: 'image', index, image }
+      }
+      if (part.kind === 'lifted') return
+      if (isOpened) yield* detailsOf(part.value, index)
+      else if (isWanted) held.push(noImage(part.value, index, context))
+      if (images > 0) yield* held.splice(0)
+      index = Number(part.path[1]) + 1
+      isOpened = false
+    },
+    *end() {
+      if (images === 0) throw withoutImages(document, held, context)
+      for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
+      yield completed(document, index, context)
+    }
+  }
 }
 
 /** The image in a `b64_json`, with a `data:` prefix taken off; undefined for an empty string. */
@@ -100,14 +145,14 @@ function resume(head: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncIterabl
 function openLink(item: JsonValue, context: AnswerContext): ImageLink | ImageBody | undefined {
   if (!isObject(item) || isFlagged(item)) return undefined
   const { url, mime_type } = item
-  if (typeof url !== 'string' || url === '' || !URL.canParse(url, context.baseUrl)) return undefined
+  const absolute = typeof url === 'string' && url !== '' ? URL.parse(url, context.baseUrl) : null
+  if (typeof url !== 'string' || !absolute) return undefined
   const inline = /^data:([^,;]*)[^,]*;base64,/.exec(url)
   if (inline)
     return withUpstreamErrors(
       imageFromBase64(onlyChunk(Buffer.from(url.slice(inline[0].length), 'latin1')), imageType(inline[1])),
       context.provider
     )
-  const absolute = new URL(url, context.baseUrl)
   if (absolute.protocol !== 'https:' && absolute.protocol !== 'http:') return undefined
   return { url: absolute.href, mediaType: imageType(mime_type) }
 }

@@ -4,6 +4,7 @@ import { GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_
 import { encodeMessage } from '../contract/json.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
+import { openEvents } from '../events/event-iterators.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import { multipartBody } from './multipart-body.ts'
 import { fromWire } from './openai-answer.ts'
@@ -33,7 +34,7 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
   const headers = lowerCaseNames(options.headers)
   const dialect = options.dialect ?? openaiDialect
 
-  async function* run(work: Work, attempt: AttemptContext): AsyncIterable<ProviderEvent> {
+  async function send(work: Work, attempt: AttemptContext): Promise<AsyncIterable<ProviderEvent>> {
     const { credential } = attempt
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
     const fields = dialect.namesModel ? toWire(work) : withoutModel(toWire(work))
@@ -50,7 +51,7 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
     }
     const response = await postUpstream(deps.client, request, attempt, context, toProviderError)
     const isStream = String(response.headers['content-type'] ?? '').startsWith('text/event-stream')
-    yield* (isStream ? fromStream : fromWire)(response.body, {
+    return (isStream ? fromStream : fromWire)(response.body, {
       ...context,
       baseUrl: options.baseUrl,
       n: work.n,
@@ -58,7 +59,12 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
     })
   }
 
-  return { recovery: 'opaque', understands: 'any option', trustedOrigins: [new URL(options.baseUrl).origin], run }
+  return {
+    recovery: 'opaque',
+    understands: 'any option',
+    trustedOrigins: [new URL(options.baseUrl).origin],
+    run: (work, attempt) => openEvents(() => send(work, attempt))
+  }
 }
 
 /**

@@ -63,14 +63,18 @@ export interface Models {
 }
 
 const longestName = 256
+const dayMs = 86_400_000
 
 /** The models of the configured providers. Which of them are retired depends on the day, in UTC, on which something is asked. */
 export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[]; now?: () => number }): Models {
   const now = deps.now ?? Date.now
-  let latest: { day: string; models: Models } | undefined
+  let latest: { dayNumber: number; models: Models } | undefined
   const today = () => {
-    const day = new Date(now()).toISOString().slice(0, 10)
-    if (latest?.day !== day) latest = { day, models: modelsOn(day, options, deps.catalog) }
+    const nowMs = now()
+    const dayNumber = Math.floor(nowMs / dayMs)
+    if (latest?.dayNumber !== dayNumber) {
+      latest = { dayNumber, models: modelsOn(new Date(nowMs).toISOString().slice(0, 10), options, deps.catalog) }
+    }
     return latest.models
   }
   today()

@@ -41,7 +41,12 @@ export interface UpstreamResponse {
    * The body as it was sent; it can be read once. While nobody reads, at most about 64 KiB are taken from the connection. Leaving the
    * iteration early closes the connection; a body that nobody wants must be left too (`body[Symbol.asyncIterator]().return?.()`).
    */
-  body: AsyncIterable<Uint8Array>
+  body: UpstreamBody
+}
+
+export interface UpstreamBody extends AsyncIterable<Uint8Array> {
+  /** All of it, where it came in one piece and is already here: then it need not be read. */
+  readonly whole?: Uint8Array | undefined
 }
 
 export interface UpstreamClientOptions {

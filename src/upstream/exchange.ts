@@ -1,12 +1,12 @@
 import type { Dispatcher } from 'undici'
 import { deadlineExceeded, GatewayError, gatewayError, type Outcome, toGatewayError } from '../errors.ts'
-import type { UpstreamRequest, UpstreamResponse } from './client.ts'
+import type { UpstreamBody, UpstreamRequest, UpstreamResponse } from './client.ts'
 
 /**
  * One request and its answer: takes what undici reports about them and is the answer's body. Owns the connection until the answer's end;
  * between undici and the reader stands nothing but a queue that is emptied before more is taken from the connection.
  */
-export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
+export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array>, UpstreamBody {
   readonly response: Promise<UpstreamResponse>
   readonly #provider: string
   readonly #signal: AbortSignal
@@ -83,6 +83,10 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     this.#fail(this.#controller ? this.#unknown(describe(error), error) : this.#unreachable(error))
+  }
+
+  get whole(): Uint8Array | undefined {
+    return this.#state === 'ended' && this.#queue.length === 1 ? this.#queue[0] : undefined
   }
 
   next(): Promise<IteratorResult<Uint8Array>> {

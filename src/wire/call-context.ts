@@ -33,22 +33,24 @@ export function openCall({ record, caller, headers, deadlineMs, response, log }:
     record.fail(reason)
     controller.abort(reason)
   }
-  let answered = Promise.resolve(false)
   if (isGone(response)) close()
-  else {
-    // Before the listener that closes the record.
-    response.prependOnceListener('close', close)
-    answered = new Promise((resolve) => response.once('close', () => resolve(isWhole(response))))
-  }
+  // Before the listener that closes the record.
+  else response.prependOnceListener('close', close)
 
   record.traceId = traceIdOf(headers.traceparent)
   let own: Logger | undefined
+  let answered: Promise<boolean> | undefined
   return {
     id: record.id,
     caller,
     signal: controller.signal,
     deadlineMs,
-    answered,
+    get answered() {
+      answered ??= isGone(response)
+        ? Promise.resolve(isWhole(response))
+        : new Promise((resolve) => response.once('close', () => resolve(isWhole(response))))
+      return answered
+    },
     get log() {
       // Most requests have nothing to log besides their one line, and a logger of one's own costs microseconds.
       own ??= log.child(record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })

@@ -83,6 +83,7 @@ export function createListener(options: ListenerOptions, handler: (req: HttpRequ
       })
     : createTcpServer(tcp)
   server.maxConnections = options.maxConnections
+  const hasLegalHost = createHostCheck()
   let drained = () => {}
 
   server.on('connection', (socket: Socket) => {
@@ -153,10 +154,17 @@ export function createListener(options: ListenerOptions, handler: (req: HttpRequ
 }
 
 /** What cannot stand in a URL makes URL parsers throw further on; only HTTP/1.0 may leave it out. */
-function hasLegalHost(req: HttpRequest): boolean {
-  const host = 'authority' in req ? req.authority : req.headers.host
-  if (host === undefined) return req.httpVersion === '1.0'
-  return /^[^\s/?#@\\]+$/.test(host) && URL.canParse(`http://${host}`)
+function createHostCheck(): (req: HttpRequest) => boolean {
+  // Nearly all requests name the same one.
+  let lastLegal: string | undefined
+  return (req) => {
+    const host = 'authority' in req ? req.authority : req.headers.host
+    if (host === undefined) return req.httpVersion === '1.0'
+    if (host === lastLegal) return true
+    const isLegal = /^[^\s/?#@\\]+$/.test(host) && URL.canParse(`http://${host}`)
+    if (isLegal) lastLegal = host
+    return isLegal
+  }
 }
 
 function ignore(): void {}
