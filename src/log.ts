@@ -17,13 +17,48 @@ export interface LogOptions {
  * and message texts.
  */
 export function createLog(options: LogOptions): Logger {
-  const destination = options.destination ?? pino.destination({ dest: 1, sync: false, minLength: 0 })
+  const destination = options.destination ?? batchedOutput()
   const secrets = (options.secrets ?? []).filter((secret) => secret.length >= 8)
   const scrub = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line).replace(keyShaped, '[secret]')
   return pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
+    { level: options.level, base: null, timestamp: createIsoTime(), serializers: { err: describeError } },
     { write: (line) => destination.write(scrub(line)) }
   )
+}
+
+/**
+ * Standard output, written to at most every 50 ms, or when 8 KiB are there: each write goes through another thread and costs more than
+ * making the line. What is left is written when the process exits, which pino sees to.
+ */
+function batchedOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, sync: false, minLength: 8_192 })
+  let isAwaited = false
+  const flush = () => {
+    isAwaited = false
+    output.flush()
+  }
+  return {
+    write(line) {
+      output.write(line)
+      if (!isAwaited) setTimeout(flush, 50).unref()
+      isAwaited = true
+    }
+  }
+}
+
+/** The time as pino's `isoTime` writes it, which spells out the date anew for each line. */
+function createIsoTime(): () => string {
+  let second = Number.NaN
+  let spelled = ''
+  return () => {
+    const nowMs = Date.now()
+    const millisecond = nowMs % 1000
+    if (nowMs - millisecond !== second) {
+      second = nowMs - millisecond
+      spelled = new Date(second).toISOString().slice(0, -4)
+    }
+    return `,"time":"${spelled}${String(millisecond).padStart(3, '0')}Z"`
+  }
 }
 
 /** `sk-…` and `Bearer …` as OpenAI, Stability and this server write keys, and `whsec_…`, which signs callbacks. */

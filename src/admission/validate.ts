@@ -1,6 +1,7 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import type { Violation } from '@bufbuild/protovalidate'
 import { selectorOf } from '../contract/json.ts'
+import { createQuickCheck, type QuickCheck } from '../contract/quick-check.ts'
 import { validator } from '../contract/validator.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 
@@ -10,7 +11,9 @@ export type Validate = <Desc extends DescMessage>(type: Desc, message: MessageSh
 /** The rules of the `types` are compiled here and now, because that takes tens of milliseconds. */
 export function createValidate(types: readonly DescMessage[]): Validate {
   for (const type of types) warm(type)
+  const quickChecks = new Map<DescMessage, QuickCheck<DescMessage>>(types.map((type) => [type, createQuickCheck(type)]))
   return (type, message) => {
+    if (quickChecks.get(type)?.(message)) return
     const result = validator.validate(type, message)
     if (result.kind === 'invalid') throw toError(type, message, result.violations)
     if (result.kind === 'error') throw result.error

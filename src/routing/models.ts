@@ -64,6 +64,7 @@ export interface Models {
 
 const longestName = 256
 const dayMs = 86_400_000
+const mostResolved = 10_000
 
 /** The models of the configured providers. Which of them are retired depends on the day, in UTC, on which something is asked. */
 export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[]; now?: () => number }): Models {
@@ -89,6 +90,8 @@ function modelsOn(day: string, options: ModelsOptions, catalog: readonly Catalog
   const providers = options.providers.map((provider) => servedBy(provider, catalog, day))
   const aliases = new Map(Object.entries(options.aliases))
   const known = knownModels(catalog, day)
+  /** What names came to on this day: neither the catalog nor the configuration changes. */
+  const resolved = new Map<string | undefined, Resolution>()
 
   const find = (name: string) => findModels(aliases.get(name) ?? name, providers, catalog)
   const usable = (name: string) => find(name).filter(({ provider }) => provider.usable)
@@ -209,7 +212,14 @@ function modelsOn(day: string, options: ModelsOptions, catalog: readonly Catalog
       const error = refusal(name)
       throw error.reason === 'MODEL_NOT_FOUND' ? error : notFound(name, `: no ${error.fields.provider} API key is configured`)
     },
-    resolve: (writtenName) => (writtenName === undefined ? resolveDefault() : resolve(writtenName))
+    resolve(writtenName) {
+      const known = resolved.get(writtenName)
+      if (known) return known
+      const found = writtenName === undefined ? resolveDefault() : resolve(writtenName)
+      // Names that are only passed on are without number.
+      if (found.candidate.served && resolved.size < mostResolved) resolved.set(writtenName, found)
+      return found
+    }
   }
 }
 
