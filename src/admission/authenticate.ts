@@ -20,6 +20,8 @@ export interface AuthenticationHeaders {
 }
 
 export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find' | 'isCurrent' | 'recordUse'> }): Authenticator {
+  /** Of keys that were valid when they came last; whether they still are is looked up each time. */
+  const hashes = new Map<string, Uint8Array>()
   return {
     authenticate(headers) {
       if (!deps.keys.isCurrent()) throw gatewayError('DATABASE_UNAVAILABLE', {}, { retryAfterMs: 1_000, outcome: 'not_sent' })
@@ -31,11 +33,23 @@ export function createAuthenticator(deps: { keys: Pick<ApiKeyStore, 'find' | 'is
   }
 
   function callerOf(key: string | string[] | undefined): Caller | undefined {
-    if (typeof key !== 'string' || key.length > maxKeyLength || !/^[!-~]+$/.test(key) || isMistyped(key)) return undefined
-    const hash = hashApiKey(key)
-    const known = deps.keys.find(hash)
-    const isSame = timingSafeEqual(hash, known?.hash ?? noHash)
-    return known !== undefined && isSame && known.expiresAtMs > Date.now() ? known.caller : undefined
+    if (typeof key !== 'string') return undefined
+    const remembered = hashes.get(key)
+    const hash = remembered ?? hashOf(key)
+    const known = hash && deps.keys.find(hash)
+    const isSame = timingSafeEqual(hash ?? noHash, known?.hash ?? noHash)
+    if (!known || !isSame || known.expiresAtMs <= Date.now()) return undefined
+    if (!remembered) remember(key, known.hash)
+    return known.caller
+  }
+
+  function remember(key: string, hash: Uint8Array): void {
+    if (hashes.size >= mostHashes) hashes.clear()
+    hashes.set(key, hash)
+  }
+
+  function hashOf(key: string): Uint8Array | undefined {
+    return key.length > maxKeyLength || !/^[!-~]+$/.test(key) || isMistyped(key) ? undefined : hashApiKey(key)
   }
 }
 
@@ -54,6 +68,7 @@ const actions: Record<Scope, string> = {
 }
 
 const maxKeyLength = 512
+const mostHashes = 1_000
 const maxHeaderLength = maxKeyLength + 16
 const noHash = new Uint8Array(32)
 
