@@ -6,6 +6,8 @@ export interface Job {
   statements: readonly PreparedStatement[]
   /** Whether it only reads. */
   readOnly: boolean
+  /** Whether all that counts is that it was applied; then there are no results. */
+  isCommit?: boolean
 }
 
 export interface PreparedStatement {
@@ -112,7 +114,7 @@ export function openSqliteConnection(file: string, migrations: readonly Migratio
         if (expectRows !== undefined && result.affectedRows !== expectRows) {
           return { conflict: { statement: index, expectedRows: expectRows, affectedRows: result.affectedRows } }
         }
-        results.push(result)
+        if (!job.isCommit) results.push(result)
       }
       return { results }
     } catch (error) {

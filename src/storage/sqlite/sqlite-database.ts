@@ -31,7 +31,7 @@ export async function openSqliteDatabase(options: { dataDir: string }): Promise<
         ...prepareStatement(query.compile()),
         ...(expectRows === undefined ? {} : { expectRows })
       }))
-      if (prepared.length > 0) await queue.run({ statements: prepared, readOnly: false })
+      if (prepared.length > 0) await queue.run({ statements: prepared, readOnly: false, isCommit: true })
       listeners.tell(new Set(announce))
     },
     onAnnouncement: listeners.add,

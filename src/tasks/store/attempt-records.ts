@@ -7,6 +7,7 @@ import { type Booked, correctEntry, reserveEntry, type Settled, settled, settleE
 import type { HeldAttempt, HeldClaim } from './held-claims.ts'
 import type { InsertRow } from './insert-rows.ts'
 import { sealJobId, sealResult } from './task-rows.ts'
+import type { UpdateRows } from './update-rows.ts'
 
 /** The statements that record the attempts of a claim, each step of one together with its booking. */
 export interface AttemptRecords {
@@ -24,9 +25,10 @@ export interface AttemptRecordsDeps {
   database: Database
   sealer: Sealer
   insert: InsertRow
+  update: UpdateRows
 }
 
-export function createAttemptRecords({ database, sealer, insert }: AttemptRecordsDeps): AttemptRecords {
+export function createAttemptRecords({ database, sealer, insert, update }: AttemptRecordsDeps): AttemptRecords {
   const { query } = database
 
   return {
@@ -53,7 +55,7 @@ export function createAttemptRecords({ database, sealer, insert }: AttemptRecord
 
     submit(claim, attemptId, jobId) {
       const values = { state: 'submitted', job_id: sealJobId(jobId, claim.organizationId, attemptId, sealer) } as const
-      return [{ query: openAttempt(attemptId).set(values), expectRows: 1 }]
+      return [{ query: updateOpen(attemptId, values), expectRows: 1 }]
     },
 
     close(claim, attemptId, ending, nowMs, isRefused) {
@@ -61,7 +63,7 @@ export function createAttemptRecords({ database, sealer, insert }: AttemptRecord
       const closed = settled(ending, reservedMicros)
       const values = { ...closedValues(closed, nowMs), ...(isRefused ? {} : resultOf(claim, attemptId, ending)) }
       return [
-        { query: openAttempt(attemptId).set(values), expectRows: 1 },
+        { query: updateOpen(attemptId, values), expectRows: 1 },
         book(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
         ...(isRefused ? [] : imageRows(ending))
       ]
@@ -92,13 +94,13 @@ export function createAttemptRecords({ database, sealer, insert }: AttemptRecord
       const closed = settled({ outcome: 'not_sent' }, reservedMicros)
       return [
         bookIfOpen(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
-        { query: openAttempt(attemptId).set(closedValues(closed, nowMs)) }
+        { query: updateOpen(attemptId, closedValues(closed, nowMs)) }
       ]
     }
   }
 
-  function openAttempt(attemptId: string) {
-    return query.updateTable('attempts').where('id', '=', attemptId).where('state', 'in', ['intended', 'submitted'])
+  function updateOpen(attemptId: string, values: Partial<AttemptRow>) {
+    return update('attempts', values, { id: attemptId, state: ['intended', 'submitted'] })
   }
 
   function resultOf(claim: HeldClaim, attemptId: string, ending: AttemptEnding): { result?: Uint8Array } {

@@ -19,6 +19,7 @@ import { createTaskReader } from './read-tasks.ts'
 import { sweepTasks } from './sweep-tasks.ts'
 import { createTaskJournal } from './task-journal.ts'
 import { createTaskWatch } from './task-watch.ts'
+import { createUpdateRows } from './update-rows.ts'
 
 export interface TaskStoreOptions {
   /** Most tasks that wait. */
@@ -48,8 +49,9 @@ export async function createTaskStore(options: TaskStoreOptions, deps: TaskStore
   const { processId } = lease
   const held = createHeldClaims()
   const insert = createInsertRow(database.query)
-  const attempts = createAttemptRecords({ database, sealer, insert })
-  const ends = createEndRecords({ ...deps, insert, attempts })
+  const update = createUpdateRows(database.query)
+  const attempts = createAttemptRecords({ database, sealer, insert, update })
+  const ends = createEndRecords({ ...deps, insert, update, attempts })
   const reader = createTaskReader({ database, sealer })
   const watch = createTaskWatch({ ...reader, log })
   const cancelRequests = createCancelRequests({ database, held, processId, log })

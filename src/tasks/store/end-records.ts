@@ -9,6 +9,7 @@ import type { AttemptRecords } from './attempt-records.ts'
 import type { HeldClaim } from './held-claims.ts'
 import type { InsertRow } from './insert-rows.ts'
 import { expiryMs, sealResult } from './task-rows.ts'
+import type { UpdateRows } from './update-rows.ts'
 
 /** The statements that end the work on a task. The first one is applied only under the claim's fence. */
 export interface EndRecords {
@@ -27,6 +28,7 @@ export interface EndRecordsDeps {
   sealer: Sealer
   fingerprints: Pick<Fingerprints, 'of'>
   insert: InsertRow
+  update: UpdateRows
   attempts: AttemptRecords
 }
 
@@ -78,8 +80,7 @@ export function createEndRecords(deps: EndRecordsDeps): EndRecords {
 
   /** Of a task that may never have been written there is nothing to expect. */
   function update({ taskId, fence, unwritten }: HeldClaim, values: Partial<TaskRow>): Statement {
-    const ours = query.updateTable('tasks').where('id', '=', taskId).where('fence', '=', fence).where('state', '=', 'running')
-    const changed = ours.set((set) => ({ ...values, revision: set('revision', '+', 1) }))
+    const changed = deps.update('tasks', values, { id: taskId, fence, state: 'running' }, { counts: 'revision' })
     return unwritten ? { query: changed } : { query: changed, expectRows: 1 }
   }
 
