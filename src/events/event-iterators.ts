@@ -69,22 +69,25 @@ export function openEvents<Event>(open: () => Promise<AsyncIterable<Event>>): As
 
 /**
  * The events of `begin`, which is called when the first one is asked for. `ended` is called once when they have ended, failed or been
- * left, and not at all where they were never begun; what it returns is waited for.
+ * left, and not at all where they were never begun. It is told whether they came to their end; what it returns is waited for.
  */
-export function untilOver<Event>(begin: () => AsyncIterable<Event>, ended: () => Promise<void> | undefined): AsyncIterable<Event> {
+export function untilOver<Event>(
+  begin: () => AsyncIterable<Event>,
+  ended: (isThrough: boolean) => Promise<void> | void
+): AsyncIterable<Event> {
   let source: AsyncIterator<Event> | undefined
   let isOver = false
-  const end = () => {
+  const end = (isThrough: boolean) => {
     if (isOver) return undefined
     isOver = true
-    return source && ended()
+    return source && ended(isThrough)
   }
   const settle = (result: IteratorResult<Event>): IteratorResult<Event> | Promise<IteratorResult<Event>> => {
-    const ending = result.done ? end() : undefined
+    const ending = result.done ? end(true) : undefined
     return ending ? ending.then(() => result) : result
   }
   const fail = async (error: unknown): Promise<never> => {
-    await end()
+    await end(false)
     throw error
   }
   return iterable<Event>({
@@ -101,7 +104,7 @@ export function untilOver<Event>(begin: () => AsyncIterable<Event>, ended: () =>
       try {
         await source?.return?.()
       } finally {
-        await end()
+        await end(false)
       }
       return over
     }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { asBuffer } from './as-buffer.ts'
 import { JsonError } from './json-error.ts'
@@ -91,6 +92,8 @@ export function readWholeJson(bytes: Uint8Array, options: LiftOptions): Extract<
  * and, below `constructor`, `prototype`: they are only ever sent to attack code that merges objects. Throws JsonErrors.
  */
 export function parseJson(bytes: Uint8Array, limits: Partial<JsonLimits> = {}): JsonValue {
+  const plain = parsePlain(asBuffer(bytes), limitsOf(limits))
+  if (plain !== undefined) return plain
   const scanner = createJsonScanner({ ...limitsOf(limits), lift: [], emit: [], refusePrototypeKeys: true })
   scanner.scan({ chunk: asBuffer(bytes), offset: 0 })
   return scanner.document()
@@ -99,14 +102,40 @@ export function parseJson(bytes: Uint8Array, limits: Partial<JsonLimits> = {}): 
 function scannerFor(options: LiftOptions): JsonScanner {
   return createJsonScanner({
     ...limitsOf(options),
-    lift: options.lift.map(toPattern),
-    emit: options.emit?.map(toPattern) ?? [],
+    lift: patternsOf(options.lift),
+    emit: options.emit ? patternsOf(options.emit) : [],
     refusePrototypeKeys: options.refusePrototypeKeys ?? false
   })
 }
 
+/** Most bytes of a document that is looked at as a whole. Each key takes four of them at least. */
+const plainBytes = 16_384
+
+/** A small document that cannot be beyond a limit, and holds no forbidden key, however it is made; undefined for any other one. */
+function parsePlain(bytes: Buffer, { maxDepth, maxKeys, maxBytes }: JsonLimits): JsonValue | undefined {
+  if (bytes.length > plainBytes || bytes.length > maxBytes || bytes.length / 4 > maxKeys || !isUtf8(bytes)) return undefined
+  const text = bytes.toString('utf8')
+  if (/\\|__proto__|prototype/.test(text) || text.split(/[[{]/, maxDepth + 2).length > maxDepth + 1) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 function limitsOf(limits: Partial<JsonLimits>): JsonLimits {
   return { maxDepth: limits.maxDepth ?? 32, maxKeys: limits.maxKeys ?? 10_000, maxBytes: limits.maxBytes ?? 1_048_576 }
+}
+
+/** By the list of paths: most readers have one that they use for every document. */
+const patterns = new WeakMap<readonly string[], readonly JsonPattern[]>()
+
+function patternsOf(paths: readonly string[]): readonly JsonPattern[] {
+  const known = patterns.get(paths)
+  if (known) return known
+  const made = paths.map(toPattern)
+  patterns.set(paths, made)
+  return made
 }
 
 function toPattern(path: string): JsonPattern {

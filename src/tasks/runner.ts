@@ -2,6 +2,7 @@ import { OnInterrupt } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { StoredRequest } from '../../gen/atelier/v1/stored_pb.ts'
 import type { Call } from '../call.ts'
 import { gatewayError, toGatewayError } from '../errors.ts'
+import { openEvents, startingWith, untilOver } from '../events/event-iterators.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Fingerprints } from '../storage/fingerprints.ts'
@@ -81,27 +82,27 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
   })
   deps.closing.addEventListener('abort', stopListening, { once: true })
 
-  async function* run(order: RunOrder, call: Call): AsyncGenerator<GenerationEvent, void, undefined> {
+  async function begin(order: RunOrder, call: Call): Promise<AsyncIterable<GenerationEvent>> {
     await using cleanup = new AsyncDisposableStack()
     cleanup.use(order)
     const fingerprints = fingerprintsOf(order.stored)
     const earlier = order.isRepetition && order.request.requestId === '' ? await store.rejoin(call.caller, fingerprints) : undefined
-    if (earlier !== undefined) return yield* replay(earlier, call, deps)
+    if (earlier !== undefined) return replay(earlier, call, deps)
     const createdAtMs = Date.now()
     const admission = await admit(order, 'attached', fingerprints, { id: newTaskId(), createdAtMs, blobs: [] }, call)
-    if (admission.kind === 'existing') return yield* replay(admission.taskId, call, deps)
+    if (admission.kind === 'existing') return replay(admission.taskId, call, deps)
     deps.checkpoint('admitted')
     cleanup.move()
-    yield* attend(order, admission, createdAtMs, call)
+    return attend(order, admission, createdAtMs, call)
   }
 
   /** Carries a task out and passes on what comes while the caller is there. */
-  async function* attend(
+  function attend(
     order: RunOrder,
     { claim }: Extract<Admission, { kind: 'created' }>,
     createdAtMs: number,
     call: Call
-  ): AsyncGenerator<GenerationEvent, void, undefined> {
+  ): AsyncIterable<GenerationEvent> {
     const { taskId } = claim
     const { plan, request } = order
     const isKeyed = request.requestId !== ''
@@ -122,23 +123,22 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
     const leave = () => execution.leave(toGatewayError(call.signal.reason ?? gatewayError('CANCELLED', {})))
     if (call.signal.aborted) leave()
     call.signal.addEventListener('abort', leave, { once: true })
-    let isThrough = false
-    try {
-      const { provider, model } = plan.candidate
-      const createdAt = Math.floor(createdAtMs / 1000)
-      yield { kind: 'accepted', taskId, createdAt, isReplay: false, provider, model, warnings: plan.warnings }
-      yield* feed
-      isThrough = true
-    } finally {
-      call.signal.removeEventListener('abort', leave)
-      if (!isThrough) leave()
-      const keepSeconds = isKeyed
-        ? keyedSeconds
-        : Math.max(options.keepResultsSeconds, plan.form === 'url' ? order.wish.linkLifetimeSeconds : 0)
-      void (call.answered ?? Promise.resolve(isThrough)).then((isWhole) =>
-        isWhole ? isThrough && store.delivered(taskId, keepSeconds) : store.lost(taskId)
-      )
-    }
+    const { provider, model } = plan.candidate
+    const createdAt = Math.floor(createdAtMs / 1000)
+    const accepted = { kind: 'accepted', taskId, createdAt, isReplay: false, provider, model, warnings: plan.warnings } as const
+    return untilOver(
+      () => startingWith<GenerationEvent>(accepted, () => feed),
+      (isThrough) => {
+        call.signal.removeEventListener('abort', leave)
+        if (!isThrough) leave()
+        const keepSeconds = isKeyed
+          ? keyedSeconds
+          : Math.max(options.keepResultsSeconds, plan.form === 'url' ? order.wish.linkLifetimeSeconds : 0)
+        void (call.answered ?? Promise.resolve(isThrough)).then((isWhole) =>
+          isWhole ? isThrough && store.delivered(taskId, keepSeconds) : store.lost(taskId)
+        )
+      }
+    )
   }
 
   function admit(
@@ -180,7 +180,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
   }
 
   return {
-    run,
+    run: (order, call) => openEvents(() => begin(order, call)),
     async submit(order, record, call) {
       await using _ = order
       const admission = await admit(order, 'detached', fingerprintsOf(record.recognisedBy), { ...record, createdAtMs: Date.now() }, call)
