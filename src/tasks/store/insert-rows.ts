@@ -12,9 +12,8 @@ export type InsertRow = <Table extends keyof Schema>(table: Table, row: Schema[T
 export function createInsertRow(query: Kysely<Schema>): InsertRow {
   const written = new Map<keyof Schema, { columns: readonly string[]; compiled: CompiledQuery }>()
   return (table, row) => {
-    const values = new Map<string, unknown>(Object.entries(row))
-    const { columns, compiled } = written.get(table) ?? write(table, [...values.keys()])
-    const parameters = columns.map((column) => values.get(column))
+    const { columns, compiled } = written.get(table) ?? write(table, Object.keys(row))
+    const parameters = columns.map((column) => row[column as keyof typeof row])
     return { query: { compile: () => ({ ...compiled, parameters }) }, expectRows: 1 }
   }
 
