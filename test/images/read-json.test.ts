@@ -1,7 +1,7 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { JsonError, type LiftOptions, parseJson, readJson } from '../../src/images/read-json.ts'
+import { JsonError, type LiftOptions, parseJson, readJson, readWholeJson } from '../../src/images/read-json.ts'
 import { chunkSource, collect, cutAt } from '../support/chunks.ts'
 
 const images: LiftOptions = { lift: ['data[].b64_json'], emit: ['data[]'] }
@@ -21,6 +21,27 @@ test('lifts strings at the declared path and gives each element and the document
       value: { created: 7, data: [{ b64_json: '', revised_prompt: 'a cat' }, { b64_json: '' }], usage: { total_tokens: 3 } }
     }
   ])
+})
+
+test('gives the same parts of a document that is all here, unless there is a string to lift in it', async () => {
+  const item = fc.oneof(
+    { weight: 3, arbitrary: fc.dictionary(fc.constantFrom('url', 'b64_json', 'note'), fc.json({ maxDepth: 2 })) },
+    fc.json()
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(item, { maxLength: 3 }),
+      fc.constantFrom('', ',"data":[{"url":"x"}]', ',"error":null}', ']'),
+      async (items, end) => {
+        const rendered = items.map((each) => (typeof each === 'string' ? each : JSON.stringify(each)))
+        const text = `{"data":[${rendered}]${end}}`
+        const whole = readWholeJson(Buffer.from(text), images)
+        const parts = await partsOf(text, images).catch(() => undefined)
+        const isLifted = parts?.some((part) => 'chars' in part) ?? true
+        expect(whole?.map(({ path, value }) => ({ path, value }))).toEqual(isLifted ? undefined : parts)
+      }
+    )
+  )
 })
 
 test('leaves what is not a string at the lifted path in the document', async () => {

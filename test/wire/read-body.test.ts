@@ -23,3 +23,15 @@ test('forgets the minute once the body is there', async () => {
   expect(await readJsonBody(request as unknown as IncomingMessage, 1000)).toEqual({ n: 1 })
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test('takes a body that has come with its headers without waiting, and leaves the request ended', async () => {
+  const headers = { 'content-type': 'application/json', 'content-length': '7' }
+  const request = Object.assign(new PassThrough(), { headers })
+  const ended = new Promise((resolve) => request.once('end', () => resolve('ended')))
+  request.end('{"n":1}')
+  const listeners = request.eventNames().length
+  const body = readJsonBody(request as unknown as IncomingMessage, 1000)
+  expect(request.eventNames()).toHaveLength(listeners)
+  expect(await body).toEqual({ n: 1 })
+  expect(await ended).toBe('ended')
+})
