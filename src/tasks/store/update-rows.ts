@@ -1,5 +1,4 @@
-import type { Compilable } from 'kysely'
-import { type CompiledQuery, type Kysely, sql } from 'kysely'
+import { type Compilable, type CompiledQuery, type Kysely, sql } from 'kysely'
 import type { Schema } from '../../storage/schema.ts'
 
 /**
