@@ -6,6 +6,8 @@ export interface ImageBody {
   readonly mediaType: string
   /** The form in which the source delivers: reading in that form converts nothing. */
   readonly form: 'bytes' | 'base64'
+  /** Whether nobody else holds a chunk that was read, so that its reader may free it. */
+  readonly givesChunksAway?: boolean
   /**
    * The image as bytes, or as base64 text in ASCII without line breaks. May be called once; a second call throws. Leaving the iteration
    * early releases the source.
@@ -21,8 +23,12 @@ export interface StoredImage {
 }
 
 /** An image from base64 text. Read as base64 it is passed on unchecked; read as bytes, text that is no strict base64 throws a SyntaxError. */
-export function imageFromBase64(chars: AsyncIterable<Uint8Array>, mediaType: string): ImageBody {
-  return createImageBody(chars, 'base64', mediaType)
+export function imageFromBase64(
+  chars: AsyncIterable<Uint8Array>,
+  mediaType: string,
+  options: Pick<ImageBody, 'givesChunksAway'> = {}
+): ImageBody {
+  return { ...createImageBody(chars, 'base64', mediaType), ...options }
 }
 
 /** An image from its bytes, as a stream or whole. */

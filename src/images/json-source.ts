@@ -6,6 +6,8 @@ export interface JsonSource extends JsonInput {
   readonly chunks: AsyncIterator<Uint8Array>
   /** Makes what `chunks` gave the current chunk; false at the end. */
   accept(result: IteratorResult<Uint8Array>): boolean
+  /** Goes on to a place in the current chunk. One that is used up is let go: who got bytes of it may have freed it. */
+  moveTo(offset: number): void
   /** Lets the chunks go, unless they have ended. */
   release(): Promise<void>
 }
@@ -15,13 +17,18 @@ export function createJsonSource(iterable: AsyncIterable<Uint8Array>): JsonSourc
   let ended = false
   return {
     chunks,
-    chunk: Buffer.alloc(0),
+    chunk: empty,
     offset: 0,
     accept(result) {
       ended ||= result.done === true
-      this.chunk = result.done ? Buffer.alloc(0) : asBuffer(result.value)
+      this.chunk = result.done ? empty : asBuffer(result.value)
       this.offset = 0
       return !result.done
+    },
+    moveTo(offset) {
+      const isUsedUp = offset === this.chunk.length
+      if (isUsedUp) this.chunk = empty
+      this.offset = isUsedUp ? 0 : offset
     },
     async release() {
       if (ended) return
@@ -30,3 +37,5 @@ export function createJsonSource(iterable: AsyncIterable<Uint8Array>): JsonSourc
     }
   }
 }
+
+const empty = Buffer.alloc(0)

@@ -48,7 +48,7 @@ export function liftString(source: JsonSource, place: number, maxBytes: number):
 
   function advance(offset: number, value: Uint8Array): Uint8Array {
     sizeBytes += offset - source.offset
-    source.offset = offset
+    source.moveTo(offset)
     if (sizeBytes > maxBytes) throw new JsonError('limit', `the string at byte ${place} is longer than ${maxBytes} bytes`)
     return value
   }

@@ -122,7 +122,8 @@ async function openBase64(chars: AsyncIterable<Uint8Array>, context: AnswerConte
   }
   const first = head.subarray(prefix?.[0].length ?? 0)
   if (first.length === 0) return undefined
-  return withUpstreamErrors(imageFromBase64(resume(first, source), imageType(prefix?.[1]) || context.mediaType), context.provider)
+  const mediaType = imageType(prefix?.[1]) || context.mediaType
+  return withUpstreamErrors(imageFromBase64(resume(first, source), mediaType, { givesChunksAway: true }), context.provider)
 }
 
 /** What was read ahead, then the rest, without another asynchronous layer. */

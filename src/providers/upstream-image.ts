@@ -8,8 +8,7 @@ export function withUpstreamErrors(image: ImageBody, provider: string): ImageBod
     throw toUpstreamError(error, provider)
   }
   return {
-    mediaType: image.mediaType,
-    form: image.form,
+    ...image,
     read: (as) => {
       const source = image.read(as)[Symbol.asyncIterator]()
       return {

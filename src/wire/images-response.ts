@@ -4,6 +4,7 @@ import { type Cost, type Warning, WarningKindSchema } from '../../gen/atelier/v1
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
+import { freeChunk } from '../images/free-chunk.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
 import { encodeCompleted, encodeIncluded } from './openai-json.ts'
@@ -119,7 +120,9 @@ async function writeBody(
     if (before !== '') response.write(before, 'utf8')
     for (; !next.done; next = await chunks.next()) {
       const written = writeChunk(response, next.value, record)
-      if (written) await written
+      if (!written) continue
+      await written
+      if (image.givesChunksAway) freeChunk(next.value)
     }
   } finally {
     await chunks.return?.()

@@ -54,7 +54,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
   const stopping = Promise.withResolvers<void>()
   let proceed: (() => void) | undefined
   const file = createAppendedFile({ path: options.path, isNameless: options.isNameless, changed: fileChanged }, deps)
-  const unread = createUnreadImage({ mediaType: image.mediaType, form: image.form, file, left: releaseUnwanted })
+  const unread = createUnreadImage({ image, file, left: releaseUnwanted })
   const taken = takeIn()
   const placed = store()
   placed.catch(() => undefined)

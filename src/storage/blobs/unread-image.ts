@@ -3,8 +3,8 @@ import { afterPayment, diskFailed, storageFailed } from '../storage-failed.ts'
 import type { AppendedFile } from './appended-file.ts'
 
 export interface UnreadImageOptions {
-  mediaType: string
-  form: ImageBody['form']
+  /** What is taken in: its reader gets what this one gives. */
+  image: Pick<ImageBody, 'mediaType' | 'form' | 'givesChunksAway'>
   /** Where the bytes of the image are written. */
   file: Pick<AppendedFile, 'writtenBytes' | 'failure' | 'readAt'>
   /** Called when nobody wants the rest any more. */
@@ -31,7 +31,8 @@ export interface UnreadImage {
   settle(openStored?: () => AsyncIterable<Uint8Array>): Promise<void>
 }
 
-export function createUnreadImage({ mediaType, form, file, left }: UnreadImageOptions): UnreadImage {
+export function createUnreadImage({ image, file, left }: UnreadImageOptions): UnreadImage {
+  const { mediaType, form, givesChunksAway = false } = image
   const chunks: Uint8Array[] = []
   let chunksBytes = 0
   /** Where the chunks begin; what the reader lacks before that is in the file. Both are counted as the source counts. */
@@ -145,7 +146,7 @@ export function createUnreadImage({ mediaType, form, file, left }: UnreadImageOp
   }
 
   return {
-    body: form === 'bytes' ? imageFromBytes(reader, mediaType) : imageFromBase64(reader, mediaType),
+    body: form === 'bytes' ? imageFromBytes(reader, mediaType) : imageFromBase64(reader, mediaType, { givesChunksAway }),
     get isWanted() {
       return isWanted && !loss
     },
