@@ -78,9 +78,7 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
         changed()
       }
       if (isFlushing && lastBytes > 0 && !failure) {
-        const rest = last.subarray(0, lastBytes)
-        await writeAll(descriptor, rest, 0, writtenBytes)
-        writtenBytes += lastBytes
+        await writeStep(descriptor, last.subarray(0, lastBytes))
         lastBytes = 0
       }
     } catch (error) {
@@ -92,8 +90,10 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
   }
 
   async function writeStep(descriptor: number, step: Buffer): Promise<void> {
-    if (writtenBytes === 0) direct = openDirect()
-    const done = direct === undefined ? 0 : await writeDirect(direct, step, writtenBytes)
+    const blocks = step.subarray(0, step.length - (step.length % blockBytes))
+    const isWorthIt = blocks.length >= leastDirectBytes
+    if (isWorthIt && writtenBytes === 0) direct = openDirect()
+    const done = isWorthIt && direct !== undefined ? await writeDirect(direct, blocks, writtenBytes) : 0
     await writeAll(descriptor, step, done, writtenBytes)
     writtenBytes += step.length
   }
@@ -175,6 +175,10 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
 
 const empty: Buffer = Buffer.alloc(0)
 
+/** A multiple of every block size: past the page cache go whole blocks only. */
+const blockBytes = 4096
+const leastDirectBytes = 64 * 1024
+
 const openFile = promisify(open)
 const unlinkFile = promisify(unlink)
 const syncData = promisify(fdatasync)
@@ -200,9 +204,9 @@ async function readExactly(descriptor: number, position: number, length: number)
 }
 
 /** Returns how much was written: nothing where the file system wants it otherwise. */
-async function writeDirect(descriptor: number, step: Buffer, position: number): Promise<number> {
+async function writeDirect(descriptor: number, blocks: Buffer, position: number): Promise<number> {
   try {
-    return (await writeSome(descriptor, step, 0, step.length, position)).bytesWritten
+    return (await writeSome(descriptor, blocks, 0, blocks.length, position)).bytesWritten
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EINVAL') return 0
     throw error

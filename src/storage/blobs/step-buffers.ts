@@ -11,7 +11,7 @@ export interface StepBuffers {
 }
 
 /** Few enough steps for an image. */
-export const stepBytes = 512 * 1024
+export const stepBytes = 1024 * 1024
 /** Little enough memory for a thousand images at a time. */
 export const scarceStepBytes = 64 * 1024
 
