@@ -1,6 +1,7 @@
 import type { JsonValue } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { freeChunk } from '../../src/images/free-chunk.ts'
 import { JsonError, type LiftOptions, parseJson, readJson, readWholeJson } from '../../src/images/read-json.ts'
 import { chunkSource, collect, cutAt } from '../support/chunks.ts'
 
@@ -81,6 +82,21 @@ test('hands out slices of the chunks that the source gave', async () => {
     if (part.kind === 'value') continue
     for await (const chars of part.chars) expect(chars.buffer === chunk.buffer && chars.byteOffset === chunk.byteOffset + 13).toBe(true)
   }
+})
+
+test('goes on where the reader of a lifted string frees every chunk that it has read', async () => {
+  const chunks = ['{"a":"', 'AAAA', 'BBBB', 'CC","b":1}'].map((text) => Uint8Array.from(Buffer.from(text)))
+  const read: unknown[] = []
+  for await (const part of readJson(chunkSource(chunks), { lift: ['a'] })) {
+    if (part.kind === 'value') read.push(part.value)
+    else
+      for await (const chars of part.chars) {
+        read.push(Buffer.from(chars).toString())
+        freeChunk(chars)
+      }
+  }
+  expect(read).toEqual(['AAAA', 'BBBB', 'CC', { a: '', b: 1 }])
+  expect(chunks.map(({ length }) => length)).toEqual([6, 0, 0, 10])
 })
 
 test('resolves escapes of printable characters in a lifted string, wherever chunks are cut', async () => {
