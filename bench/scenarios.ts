@@ -12,7 +12,7 @@ export interface Scenario {
   connections: number
   /** Of one burst; 0 makes one request on each connection. */
   durationMs: number
-  /** Load before the bursts that count, until V8 has compiled what is used often. */
+  /** Load before the bursts that count, until V8 has compiled what is used often, which takes a thousand requests, however large. */
   warmUpMs: number
   /** Bursts that count. Memory is judged on the first one, so scenarios about it have no other. */
   rounds: number
@@ -48,7 +48,7 @@ export const scenarios: readonly Scenario[] = [
     targets: proxies,
     connections: 8,
     durationMs: 3_000,
-    warmUpMs: 5_000,
+    warmUpMs: 12_000,
     rounds: 5,
     verifyEvery: 16,
     pauseMs: 0
@@ -61,7 +61,7 @@ export const scenarios: readonly Scenario[] = [
     targets: proxies,
     connections: 4,
     durationMs: 4_000,
-    warmUpMs: 5_000,
+    warmUpMs: 12_000,
     rounds: 5,
     verifyEvery: 8,
     pauseMs: 0
@@ -114,7 +114,7 @@ export const scenarios: readonly Scenario[] = [
     targets: ['atelier'],
     connections: 8,
     durationMs: 3_000,
-    warmUpMs: 5_000,
+    warmUpMs: 12_000,
     rounds: 5,
     verifyEvery: 16,
     pauseMs: 0
@@ -127,7 +127,7 @@ export const scenarios: readonly Scenario[] = [
     targets: ['atelier'],
     connections: 8,
     durationMs: 3_000,
-    warmUpMs: 5_000,
+    warmUpMs: 12_000,
     rounds: 5,
     verifyEvery: 16,
     pauseMs: 0
