@@ -1,9 +1,10 @@
 import type { Scope } from '../call.ts'
 import type { Database, Statement } from '../storage/database.ts'
+import { createLastUses } from '../storage/last-uses.ts'
+import type { LiveCopies } from '../storage/live-copies.ts'
 import { type ApiKeyRow, defaultOrganizationId } from '../storage/schema.ts'
 import { createApiKey, hashApiKey, hintOf, isMistyped, randomApiKeyId } from './api-key.ts'
-import { countChange, createKnownApiKeys, type KnownApiKey, type KnownApiKeysOptions } from './known-api-keys.ts'
-import { createLastUses } from './last-uses.ts'
+import { type KnownApiKey, loadApiKeys } from './known-api-keys.ts'
 
 /** The valid API keys, in memory: looking one up asks nobody. Changes made by other processes arrive within about a second. */
 export interface ApiKeyStore extends AsyncDisposable {
@@ -26,8 +27,6 @@ export interface ApiKeyStore extends AsyncDisposable {
    * Error where one is not 16 to 512 visible ASCII characters, or is one of this program's with a mistake in it.
    */
   syncConfigured(keys: readonly ConfiguredApiKey[]): Promise<void>
-  /** Commits changes of keys and organizations, and rejects as the database does. They hold here when the promise resolves. */
-  change(statements: readonly Statement[]): Promise<void>
 }
 
 export interface NewApiKey {
@@ -49,28 +48,26 @@ export interface ConfiguredApiKey {
   scopes: readonly Scope[]
 }
 
-/** Loads the keys. Throws where the database does; later, it keeps those that it has and tries again. */
-export async function createApiKeyStore(deps: { database: Database }, options: KnownApiKeysOptions = {}): Promise<ApiKeyStore> {
-  const { database } = deps
+/** Loads the keys. Throws where the database does. Disposing it writes the last uses. */
+export async function createApiKeyStore(deps: { database: Database; copies: LiveCopies }): Promise<ApiKeyStore> {
+  const { database, copies } = deps
   const { query } = database
-  await using parts = new AsyncDisposableStack()
-  const known = parts.use(await createKnownApiKeys(options, { database }))
-  const lastUses = parts.use(createLastUses({ database }))
-  const owned = parts.move()
+  const known = await copies.keep(() => loadApiKeys(database))
+  const lastUses = createLastUses('api_keys', { database })
 
   return {
-    find: (hash) => known.all().get(Buffer.from(hash).toString('hex')),
-    isCurrent: known.areCurrent,
+    find: (hash) => known().get(Buffer.from(hash).toString('hex')),
+    isCurrent: copies.areCurrent,
     recordUse: lastUses.record,
     unwrittenUse: lastUses.unwritten,
     isEmpty(scope) {
       const nowMs = Date.now()
-      const keys = known.all().values()
+      const keys = known().values()
       return !keys.some((key) => key.expiresAtMs > nowMs && (scope === undefined || key.caller.scopes.includes(scope)))
     },
     async create(options) {
       const { id, key, insert } = prepareInsert(options, database)
-      await change([insert])
+      await copies.change([insert])
       return { id, key }
     },
     async replace(options) {
@@ -82,21 +79,15 @@ export async function createApiKeyStore(deps: { database: Database }, options: K
         .where('name', '=', options.name)
         .where('source', '=', 'created')
         .where('revoked_at_ms', 'is', null)
-      await change([{ query: revoke }, insert])
+      await copies.change([{ query: revoke }, insert])
       return { id, key }
     },
     async syncConfigured(keys) {
       const scopesByHash = mergeConfigured(keys)
       const upserts = [...scopesByHash].map(([hash, key]) => upsertConfigured(hash, key))
-      await change([revokeConfiguredExcept([...scopesByHash.keys()]), ...upserts])
+      await copies.change([revokeConfiguredExcept([...scopesByHash.keys()]), ...upserts])
     },
-    change,
-    [Symbol.asyncDispose]: () => owned.disposeAsync()
-  }
-
-  async function change(statements: readonly Statement[]): Promise<void> {
-    await database.commit([...statements, countChange(database)], ['api_keys'])
-    await known.refresh()
+    [Symbol.asyncDispose]: () => lastUses[Symbol.asyncDispose]()
   }
 
   function revokeConfiguredExcept(hashes: readonly string[]): Statement {

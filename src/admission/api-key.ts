@@ -14,7 +14,7 @@ export interface CreatedApiKey {
 
 export function createApiKey(): CreatedApiKey {
   const id = randomApiKeyId()
-  const unchecked = `${prefix}${id}${randomBase62(secretLength)}`
+  const unchecked = `${apiKeyPrefix}${id}${randomBase62(secretLength)}`
   const key = unchecked + checksum(unchecked)
   return { key, id, hash: hashApiKey(key), hint: hintOf(key) }
 }
@@ -50,7 +50,9 @@ export function randomApiKeyId(): string {
   return randomBase62(idLength)
 }
 
-const prefix = 'sk-atelier-'
+/** What every key that this program makes begins with. */
+export const apiKeyPrefix = 'sk-atelier-'
+
 const idLength = 8
 const secretLength = 28
 const checksumLength = 6

@@ -2,6 +2,7 @@ import { createApiKeyStore } from '../admission/api-key-store.ts'
 import { operatorKeys } from '../admission/operator-keys.ts'
 import { loadConfig } from '../config.ts'
 import { openDatabase } from '../storage/database.ts'
+import { createLiveCopies } from '../storage/live-copies.ts'
 import { removeFirstKey } from './first-key.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -13,7 +14,8 @@ export async function newKey(terminal: Terminal, options: { admin: boolean }): P
   const { settings } = await loadConfig(terminal.environment, { directory: terminal.directory })
   const { dataDir, databaseUrl } = settings
   await using database = await openDatabase({ dataDir, databaseUrl })
-  await using keys = await createApiKeyStore({ database })
+  await using copies = await createLiveCopies({ database })
+  await using keys = await createApiKeyStore({ database, copies })
   const { key } = await keys.replace(options.admin ? operatorKeys.admin : operatorKeys.caller)
   if (!options.admin) await removeFirstKey(dataDir)
   terminal.stdout.write(`${key}\n`)

@@ -4,9 +4,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { hashApiKey } from '../../src/admission/api-key.ts'
 import { type ApiKeyStore, createApiKeyStore, prepareInsert } from '../../src/admission/api-key-store.ts'
-import { countChange, type KnownApiKeysOptions } from '../../src/admission/known-api-keys.ts'
 import { openDatabase } from '../../src/storage/database.ts'
 import { DatabaseError } from '../../src/storage/database-error.ts'
+import { countChange, createLiveCopies, type LiveCopiesOptions } from '../../src/storage/live-copies.ts'
 import { migrations } from '../../src/storage/migrations.ts'
 import { openSqliteConnection } from '../../src/storage/sqlite/sqlite-connection.ts'
 import { createTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts'
@@ -36,19 +36,21 @@ test('knows the keys again after a restart', async () => {
 test('hears of a key that another server makes while the keys are loaded for the first time', async () => {
   await using directory = await createTemporaryDirectory()
   await using database = await openDatabase({ dataDir: directory.path })
-  await using other = await createApiKeyStore({ database })
+  await using others = await createLiveCopies({ database })
+  await using other = await createApiKeyStore({ database, copies: others })
   const announced = Promise.withResolvers<void>()
   const onAnnouncement: typeof database.onAnnouncement = (listener) => {
     queueMicrotask(() => {
-      listener('api_keys')
+      listener('settings')
       announced.resolve()
     })
     return database.onAnnouncement(listener)
   }
-  const starting = createApiKeyStore({ database: { ...database, onAnnouncement } })
+  const starting = createLiveCopies({ database: { ...database, onAnnouncement } })
   await announced.promise
   const { key } = await other.create(generate)
-  await using keys = await starting
+  await using copies = await starting
+  await using keys = await createApiKeyStore({ database, copies })
   await expect.poll(() => find(keys, key)?.caller.scopes).toEqual(['generate'])
 })
 
@@ -172,7 +174,8 @@ test('is current until the database has not answered for a while, and as soon as
       return opened.database.query
     }
   }
-  await using keys = await createApiKeyStore({ database }, { checkEveryMs: 10, maxUnconfirmedMs: 300 })
+  await using copies = await createLiveCopies({ database }, { checkEveryMs: 10, maxUnconfirmedMs: 300 })
+  await using keys = await createApiKeyStore({ database, copies })
   expect(keys.isCurrent()).toBe(true)
   down = true
   expect([keys.isCurrent(), find(keys, key) !== undefined]).toEqual([true, true])
@@ -229,10 +232,11 @@ test('notices keys that another process creates and revokes', async () => {
   expect(find(server.keys, lost)).toBeUndefined()
 })
 
-async function openStore(directory: TemporaryDirectory, options: KnownApiKeysOptions = {}) {
+async function openStore(directory: TemporaryDirectory, options: LiveCopiesOptions = {}) {
   await using parts = new AsyncDisposableStack()
   const database = parts.use(await openDatabase({ dataDir: directory.path }))
-  const keys = parts.use(await createApiKeyStore({ database }, options))
+  const copies = parts.use(await createLiveCopies({ database }, options))
+  const keys = parts.use(await createApiKeyStore({ database, copies }))
   const owned = parts.move()
   return { keys, database, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { hashApiKey, looksLikeApiKey } from '../../src/admission/api-key.ts'
 import { createApiKeyStore } from '../../src/admission/api-key-store.ts'
 import { openDatabase } from '../../src/storage/database.ts'
+import { createLiveCopies } from '../../src/storage/live-copies.ts'
 import { runProgram } from '../support/run-atelier.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
@@ -60,6 +61,7 @@ const callerScopes = ['generate', 'edit', 'read_tasks']
 
 async function scopesOf(dataDir: string, keys: readonly string[]) {
   await using database = await openDatabase({ dataDir })
-  await using store = await createApiKeyStore({ database })
+  await using copies = await createLiveCopies({ database })
+  await using store = await createApiKeyStore({ database, copies })
   return keys.map((key) => store.find(hashApiKey(key.trim()))?.caller.scopes)
 }

@@ -16,12 +16,12 @@ test('tells every process each topic once, its own included', async () => {
   await using pair = await openPair()
   const heard = pair.map(listen)
   await pair[0].commit([], ['queue', 'task t1'])
-  await pair[1].commit([], ['api_keys'])
+  await pair[1].commit([], ['settings'])
   await expect
     .poll(() => heard.map((topics) => topics.toSorted()))
     .toEqual([
-      ['api_keys', 'queue', 'task t1'],
-      ['api_keys', 'queue', 'task t1']
+      ['queue', 'settings', 'task t1'],
+      ['queue', 'settings', 'task t1']
     ])
   await pair[0].commit([], ['callbacks'])
   await expect.poll(() => heard.map((topics) => topics.length)).toEqual([4, 4])

@@ -1,6 +1,7 @@
 import { createApiKeyStore } from '../../src/admission/api-key-store.ts'
 import { callerScopes } from '../../src/admission/operator-keys.ts'
 import { openDatabase } from '../../src/storage/database.ts'
+import { createLiveCopies } from '../../src/storage/live-copies.ts'
 import type { TestServer } from './atelier.ts'
 
 /** A task as REST shows it. */
@@ -60,7 +61,8 @@ export function send(server: Pick<TestServer, 'url' | 'apiKey'>, method: string,
 /** Makes another organization with a key of its own, which the server knows when this resolves. */
 export async function createOrganization({ dataDir, url }: Pick<TestServer, 'dataDir' | 'url'>, id: string): Promise<string> {
   await using database = await openDatabase({ dataDir })
-  await using keys = await createApiKeyStore({ database })
+  await using copies = await createLiveCopies({ database })
+  await using keys = await createApiKeyStore({ database, copies })
   await database.commit([{ query: database.query.insertInto('organizations').values({ id, name: id, created_at_ms: Date.now() }) }])
   const { key } = await keys.create({ name: 'test', scopes: callerScopes, organizationId: id })
   while ((await send({ url, apiKey: key }, 'GET', '/v1/models')).status !== 200) await new Promise((resolve) => setTimeout(resolve, 50))

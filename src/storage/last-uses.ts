@@ -1,23 +1,23 @@
-import type { Database } from '../storage/database.ts'
+import type { Database } from './database.ts'
 
-/** When each API key was last used: at once in memory, within a minute in the database. */
+/** When each row of a table was last used: at once in memory, within a minute in the database. */
 export interface LastUses extends AsyncDisposable {
-  /** Notes that the key is used now. Costs next to nothing. */
-  record(apiKeyId: string): void
+  /** Notes that it is used now. Costs next to nothing. */
+  record(id: string): void
   /** Unix milliseconds of what this process has not written yet; undefined where there is nothing. */
-  unwritten(apiKeyId: string): number | undefined
+  unwritten(id: string): number | undefined
   /** Writes everything at once; what the database does not take is kept for the next time. Never rejects. */
   write(): Promise<void>
 }
 
 /** Its end writes what is left. */
-export function createLastUses({ database }: { database: Database }): LastUses {
+export function createLastUses(table: 'api_keys' | 'credentials', { database }: { database: Database }): LastUses {
   const uses = new Map<string, number>()
   const timer = setInterval(write, writeEveryMs).unref()
 
   return {
-    record: (apiKeyId) => void uses.set(apiKeyId, Date.now()),
-    unwritten: (apiKeyId) => uses.get(apiKeyId),
+    record: (id) => void uses.set(id, Date.now()),
+    unwritten: (id) => uses.get(id),
     write,
     async [Symbol.asyncDispose]() {
       clearInterval(timer)
@@ -41,7 +41,7 @@ export function createLastUses({ database }: { database: Database }): LastUses {
   /** Another process may have seen it later. */
   function setLastUse(id: string, atMs: number) {
     return database.query
-      .updateTable('api_keys')
+      .updateTable(table)
       .set({ last_used_at_ms: atMs })
       .where('id', '=', id)
       .where(({ eb, or }) => or([eb('last_used_at_ms', 'is', null), eb('last_used_at_ms', '<', atMs)]))
