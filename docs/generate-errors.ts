@@ -1,7 +1,8 @@
 // Writes docs/errors.md from the error table. Run: npm run generate
 import { writeFileSync } from 'node:fs'
 import { Code } from '@connectrpc/connect'
-import { type ErrorEntry, errorTable } from '../src/errors.ts'
+import type { ErrorEntry } from '../src/errors/error-entry.ts'
+import { errorTable } from '../src/errors.ts'
 
 const rows = Object.entries<ErrorEntry>(errorTable).map(([reason, entry]) => {
   const code = entry.code === null ? '`null`' : `\`${entry.code}\``
@@ -12,7 +13,7 @@ const rows = Object.entries<ErrorEntry>(errorTable).map(([reason, entry]) => {
 
 writeFileSync(
   new URL('./errors.md', import.meta.url),
-  `<!-- Written by docs/generate-errors.ts from src/errors.ts. -->
+  `<!-- Written by docs/generate-errors.ts from src/errors/. -->
 # Errors
 
 Every request that fails names one of these reasons.
