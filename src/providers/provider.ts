@@ -62,6 +62,8 @@ export interface InputImage extends StoredImage {
 export interface AttemptContext {
   /** The key to call the provider with; empty where it asks for none. */
   credential: string
+  /** Whether the key is somebody else's than the operator's, whose account it must not be sent along with. Unset: it is the operator's. */
+  isForeignKey?: boolean
   signal: AbortSignal
   /** Longest time for the whole call, its body included. */
   timeoutMs: number

@@ -7,7 +7,7 @@ import { findModels, findRefused, splitName, vendorOf } from './find-models.ts'
 import { knownModels, modelInfo } from './model-info.ts'
 import { nearestNames } from './nearest-names.ts'
 import { successorOf } from './retired.ts'
-import { type ProviderModels, type ServedModel, servedBy, servingModel } from './served-models.ts'
+import { asksForKey, type ProviderModels, type ServedModel, type ServingProvider, servedBy, servingModel } from './served-models.ts'
 
 export interface ModelsOptions {
   /** In the order in which they are asked for a model that several serve. */
@@ -51,7 +51,7 @@ export interface Resolution {
 }
 
 export interface Models {
-  /** What the configured providers serve, in configuration order; without those that lack the key they need. */
+  /** What the providers serve that can be called, in configuration order. */
   list(): ModelInfo[]
   /** One model by any name that a request may use. Throws MODEL_NOT_FOUND where it cannot be used here. */
   get(name: string): ModelInfo
@@ -62,41 +62,59 @@ export interface Models {
   resolve(writtenName: string | undefined): Resolution
 }
 
+/** The models of the providers that the configuration has a key for, or that ask for none. */
+export interface ConfiguredModels extends Models {
+  /** The models where exactly these providers can be called, by their names in configuration order. */
+  of(callable: readonly string[]): Models
+}
+
 const longestName = 256
 const dayMs = 86_400_000
 const mostResolved = 10_000
 
 /** The models of the configured providers. Which of them are retired depends on the day, in UTC, on which something is asked. */
-export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[]; now?: () => number }): Models {
+export function createModels(options: ModelsOptions, deps: { catalog: readonly Catalog[]; now?: () => number }): ConfiguredModels {
   const now = deps.now ?? Date.now
-  let latest: { dayNumber: number; models: Models } | undefined
-  const today = () => {
+  const configured = options.providers.filter((provider) => provider.apiKey !== '' || !asksForKey(provider, deps.catalog))
+  const byDefault = configured.map(({ name }) => name)
+  let latest: { dayNumber: number; day: string; ofProviders: Map<string, Models> } | undefined
+  const today = (callable: readonly string[]): Models => {
     const nowMs = now()
     const dayNumber = Math.floor(nowMs / dayMs)
-    if (latest?.dayNumber !== dayNumber) {
-      latest = { dayNumber, models: modelsOn(new Date(nowMs).toISOString().slice(0, 10), options, deps.catalog) }
-    }
-    return latest.models
+    if (latest?.dayNumber !== dayNumber) latest = { dayNumber, day: new Date(nowMs).toISOString().slice(0, 10), ofProviders: new Map() }
+    const { day, ofProviders } = latest
+    const key = callable.join(' ')
+    const known = ofProviders.get(key)
+    if (known) return known
+    const models = modelsOn(day, callable, options, deps.catalog)
+    if (ofProviders.size >= maxCombinations) ofProviders.clear()
+    ofProviders.set(key, models)
+    return models
   }
-  today()
-  return {
-    list: () => today().list(),
-    get: (name) => today().get(name),
-    resolve: (writtenName) => today().resolve(writtenName)
-  }
+  const of = (callable: readonly string[]): Models => ({
+    list: () => today(callable).list(),
+    get: (name) => today(callable).get(name),
+    resolve: (writtenName) => today(callable).resolve(writtenName)
+  })
+  today(byDefault)
+  return { ...of(byDefault), of }
 }
 
-function modelsOn(day: string, options: ModelsOptions, catalog: readonly Catalog[]): Models {
+/** Organizations differ in what they have keys for, and each combination is worked out once. */
+const maxCombinations = 256
+
+function modelsOn(day: string, callable: readonly string[], options: ModelsOptions, catalog: readonly Catalog[]): Models {
   const providers = options.providers.map((provider) => servedBy(provider, catalog, day))
+  const isCallable = ({ name }: ServingProvider) => callable.includes(name)
   const aliases = new Map(Object.entries(options.aliases))
   const known = knownModels(catalog, day)
   /** What names came to on this day: neither the catalog nor the configuration changes. */
   const resolved = new Map<string | undefined, Resolution>()
 
   const find = (name: string) => findModels(aliases.get(name) ?? name, providers, catalog)
-  const usable = (name: string) => find(name).filter(({ provider }) => provider.usable)
+  const usable = (name: string) => find(name).filter(({ provider }) => isCallable(provider))
 
-  const listed = providers.filter((provider) => provider.usable).flatMap(({ models }) => [...models.values()])
+  const listed = providers.filter(isCallable).flatMap(({ models }) => [...models.values()])
   const infos = new Map(listed.map((served) => [placeOf(served), listing(served)]))
 
   function listing(served: ServedModel): ModelInfo {

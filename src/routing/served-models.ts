@@ -25,8 +25,6 @@ export interface ServingProvider {
   vendor: Catalog | undefined
   /** Whether it is part of the server: it needs no key and no network. */
   builtIn: boolean
-  /** Whether it can be called: it has a key, or needs none. */
-  usable: boolean
   /** Whether the vendor's other models are to be looked for here: it is the vendor itself, or a copy of it with all its models. */
   standsForVendor: boolean
   /** Whether a name that it does not list may be passed on to it as it is. */
@@ -56,8 +54,7 @@ export interface ServedModel {
  */
 export function servedBy(options: ProviderModels, catalog: readonly Catalog[], day: string): ServingProvider {
   const { adapter, deployments = {} } = options
-  const speaks = (candidate: Catalog) => candidate.vendor === adapter || candidate.adapters.includes(adapter)
-  const vendor = catalog.find((candidate) => candidate.vendor === options.name && speaks(candidate)) ?? catalog.find(speaks)
+  const vendor = vendorOfProvider(options, catalog)
   const names = [...new Set([...options.models, ...Object.keys(deployments)])]
   const listed = names.length > 0
   const models = new Map<string, ServedModel>()
@@ -68,7 +65,6 @@ export function servedBy(options: ProviderModels, catalog: readonly Catalog[], d
     name: options.name,
     vendor,
     builtIn: adapter === 'sketch',
-    usable: options.apiKey !== '' || !isOwnAddress(options.baseUrl, vendor),
     standsForVendor: !listed || isOwnAddress(options.baseUrl, vendor),
     forwards: vendor?.vendor === 'openai' && !listed,
     models,
@@ -94,6 +90,16 @@ export function servedBy(options: ProviderModels, catalog: readonly Catalog[], d
     if (!listed) for (const snapshot of known.snapshots) furtherNames.set(snapshot, { ...served, upstreamModel: snapshot })
   }
   return provider
+}
+
+/** Whether a provider cannot be called without a key, because it is the vendor itself. */
+export function asksForKey(options: Pick<ProviderModels, 'name' | 'adapter' | 'baseUrl'>, catalog: readonly Catalog[]): boolean {
+  return isOwnAddress(options.baseUrl, vendorOfProvider(options, catalog))
+}
+
+function vendorOfProvider({ name, adapter }: Pick<ProviderModels, 'name' | 'adapter'>, catalog: readonly Catalog[]): Catalog | undefined {
+  const speaks = (candidate: Catalog) => candidate.vendor === adapter || candidate.adapters.includes(adapter)
+  return catalog.find((candidate) => candidate.vendor === name && speaks(candidate)) ?? catalog.find(speaks)
 }
 
 /** Whether calls go to the vendor itself, which asks for a key. A vendor that is built in has no address. */

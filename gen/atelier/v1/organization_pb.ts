@@ -2,15 +2,16 @@
 // @generated from file atelier/v1/organization.proto (package atelier.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_atelier_v1_options } from "./options_pb.ts";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file atelier/v1/organization.proto.
  */
 export const file_atelier_v1_organization: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hdGVsaWVyL3YxL29yZ2FuaXphdGlvbi5wcm90bxIKYXRlbGllci52MSJOCgxPcmdhbml6YXRpb24SCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghkaXNhYmxlZBgDIAEoCBISCgpjcmVhdGVkX2F0GAQgASgDYgZwcm90bzM");
+  fileDesc("Ch1hdGVsaWVyL3YxL29yZ2FuaXphdGlvbi5wcm90bxIKYXRlbGllci52MSKNAQoMT3JnYW5pemF0aW9uEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEAoIZGlzYWJsZWQYAyABKAgSEgoKY3JlYXRlZF9hdBgEIAEoAxI9ChRwbGF0Zm9ybV9jcmVkZW50aWFscxgFIAEoDjIfLmF0ZWxpZXIudjEuUGxhdGZvcm1DcmVkZW50aWFscyriAQoTUGxhdGZvcm1DcmVkZW50aWFscxIkCiBQTEFURk9STV9DUkVERU5USUFMU19VTlNQRUNJRklFRBAAEikKGlBMQVRGT1JNX0NSRURFTlRJQUxTX05FVkVSEAEaCYq1GAVuZXZlchI3CiFQTEFURk9STV9DUkVERU5USUFMU19XSEVOX01JU1NJTkcQAhoQirUYDHdoZW5fbWlzc2luZxJBCiZQTEFURk9STV9DUkVERU5USUFMU19BTFNPX1dIRU5fUkVGVVNFRBADGhWKtRgRYWxzb193aGVuX3JlZnVzZWRiBnByb3RvMw", [file_atelier_v1_options]);
 
 /**
  * A tenant: tasks, images and API keys belong to one, and no other ever sees them.
@@ -45,6 +46,13 @@ export type Organization = Message<"atelier.v1.Organization"> & {
    * @generated from field: int64 created_at = 4;
    */
   createdAt: bigint;
+
+  /**
+   * When its requests may be served with the operator's own keys for providers.
+   *
+   * @generated from field: atelier.v1.PlatformCredentials platform_credentials = 5;
+   */
+  platformCredentials: PlatformCredentials;
 };
 
 /**
@@ -53,4 +61,52 @@ export type Organization = Message<"atelier.v1.Organization"> & {
  */
 export const OrganizationSchema: GenMessage<Organization> = /*@__PURE__*/
   messageDesc(file_atelier_v1_organization, 0);
+
+/**
+ * When requests of an organization may be served with the operator's own keys for providers.
+ *
+ * @generated from enum atelier.v1.PlatformCredentials
+ */
+export const PlatformCredentials = {
+  /**
+   * Never sent. In a request: when_missing for a new organization, no change for one that is there.
+   *
+   * @generated from enum value: PLATFORM_CREDENTIALS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Never: a provider for which the organization has no credential cannot be used.
+   *
+   * @generated from enum value: PLATFORM_CREDENTIALS_NEVER = 1;
+   */
+  NEVER: 1,
+
+  /**
+   * For providers for which the organization has no credential of its own.
+   *
+   * @generated from enum value: PLATFORM_CREDENTIALS_WHEN_MISSING = 2;
+   */
+  WHEN_MISSING: 2,
+
+  /**
+   * There, and also after a provider has refused every credential of the organization.
+   *
+   * @generated from enum value: PLATFORM_CREDENTIALS_ALSO_WHEN_REFUSED = 3;
+   */
+  ALSO_WHEN_REFUSED: 3,
+} as const;
+
+/**
+ * When requests of an organization may be served with the operator's own keys for providers.
+ *
+ * @generated from enum atelier.v1.PlatformCredentials
+ */
+export type PlatformCredentials = (typeof PlatformCredentials)[keyof typeof PlatformCredentials] | UnknownEnum;
+
+/**
+ * Describes the enum atelier.v1.PlatformCredentials.
+ */
+export const PlatformCredentialsSchema: GenEnum<PlatformCredentials> = /*@__PURE__*/
+  enumDesc(file_atelier_v1_organization, 0);
 
