@@ -1,12 +1,12 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Call, Caller } from '../call.ts'
 import { deadlineExceeded, GatewayError, gatewayError, toGatewayError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { HttpResponse } from './listener.ts'
 import type { RequestRecord } from './request-record.ts'
 
-export interface CallOptions {
-  record: Pick<RequestRecord, 'id' | 'traceId' | 'fail'>
+export interface CallOptions extends Pick<Call, 'choice' | 'metadata'> {
+  record: Pick<RequestRecord, 'id' | 'traceId' | 'credential' | 'fail'>
   caller: Caller
   headers: IncomingHttpHeaders
   /** Unix milliseconds after which the caller waits no longer; Infinity where it did not say. */
@@ -21,7 +21,7 @@ export interface CallOptions {
  * caller goes away before it is answered, else `DEADLINE_EXCEEDED`. Every log line through it carries the request id and, where the
  * caller sent a W3C `traceparent`, the trace id, which the record keeps as well; it also notes a caller that went away.
  */
-export function openCall({ record, caller, headers, deadlineMs, response, log }: CallOptions): Call {
+export function openCall({ record, caller, headers, deadlineMs, choice, metadata, response, log }: CallOptions): Call {
   const controller = new AbortController()
   const remainingMs = deadlineMs - Date.now()
   const expire = () => controller.abort(deadlineExceeded(remainingMs))
@@ -45,11 +45,21 @@ export function openCall({ record, caller, headers, deadlineMs, response, log }:
     caller,
     signal: controller.signal,
     deadlineMs,
+    ...(choice && { choice }),
+    ...(metadata !== undefined && { metadata }),
     get answered() {
       answered ??= isGone(response)
         ? Promise.resolve(isWhole(response))
         : new Promise((resolve) => response.once('close', () => resolve(isWhole(response))))
       return answered
+    },
+    tell: (header, value) => {
+      if (!response.headersSent) (response as ServerResponse).setHeader(header, value)
+    },
+    calledWith: (credentials) => {
+      record.credential = credentials.map(({ kind, id }) => (id === '' ? kind : `${kind}:${id}`)).join(', ')
+      const kinds = new Set(credentials.map(({ kind }) => kind))
+      if (!response.headersSent) (response as ServerResponse).setHeader('x-atelier-credential', [...kinds].join(', '))
     },
     get log() {
       // Most requests have nothing to log besides their one line, and a logger of one's own costs microseconds.

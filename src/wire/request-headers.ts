@@ -4,12 +4,15 @@ import { OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
 import { type GenerateImagesRequest, OnDisconnectSchema, OnInterruptSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { enumValue, wireNames } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
+import { parseUsd } from '../ledger/usd.ts'
 
-/** Our own options on REST: `x-atelier-strict`, `x-atelier-on-interrupt`, `x-atelier-on-disconnect` and `Idempotency-Key`. */
+/** Our own options on REST: `x-atelier-strict`, `-on-interrupt`, `-on-disconnect`, `-max-cost` and `Idempotency-Key`. */
 export function applyHeaders(message: GenerateImagesRequest, headers: IncomingHttpHeaders): void {
   message.strict = readSwitch(headers, 'x-atelier-strict')
   message.onInterrupt = readChoice(headers, 'x-atelier-on-interrupt', OnInterruptSchema) ?? message.onInterrupt
   message.onDisconnect = readChoice(headers, 'x-atelier-on-disconnect', OnDisconnectSchema) ?? message.onDisconnect
+  const maxCostMicros = readUsd(headers, 'x-atelier-max-cost')
+  if (maxCostMicros !== undefined) message.maxCostMicros = maxCostMicros
   const key = headers['idempotency-key']
   // The header's draft standard has a quoted string; clients send it bare.
   if (typeof key === 'string') message.requestId = key.replace(/^"(.*)"$/, '$1')
@@ -87,6 +90,15 @@ function readSwitch(headers: IncomingHttpHeaders, name: string): boolean {
   if (value === undefined || value === 'false') return false
   if (value === 'true') return true
   throw gatewayError('INVALID_PARAMETER', { param: name, problem: `must be true or false, not "${String(value).slice(0, 40)}"` })
+}
+
+function readUsd(headers: IncomingHttpHeaders, name: string): bigint | undefined {
+  const text = headers[name]
+  if (text === undefined) return undefined
+  const micros = parseUsd(String(text))
+  if (micros !== undefined) return BigInt(micros)
+  const problem = `must be an amount in USD with at most six decimals, such as 0.25, not "${String(text).slice(0, 40)}"`
+  throw gatewayError('INVALID_PARAMETER', { param: name, problem })
 }
 
 function readChoice<Desc extends DescEnum>(headers: IncomingHttpHeaders, name: string, type: Desc): EnumShape<Desc> | undefined {

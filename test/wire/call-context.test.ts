@@ -16,7 +16,7 @@ async function start(answer: (response: ServerResponse, call: Call) => void) {
   const listener = createListener({ host: '127.0.0.1', port: 0, maxConnections: 10, log }, (...pair) => {
     const [request, response] = pair as [IncomingMessage, ServerResponse]
     const call = openCall({
-      record: { id: 'req_1', traceId: '', fail() {} },
+      record: { id: 'req_1', traceId: '', credential: '', fail() {} },
       caller: { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate'] },
       headers: request.headers,
       deadlineMs: Number.POSITIVE_INFINITY,
