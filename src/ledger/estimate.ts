@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf'
-import type { Pricing } from '../../gen/atelier/v1/catalog_pb.ts'
+import type { ImageInputTokens, Pricing } from '../../gen/atelier/v1/catalog_pb.ts'
 import {
   type CostEstimate,
   CostEstimateSchema,
   type CostLine,
+  InputFidelity,
   PriceUnit,
   QualitySchema,
   ResolutionSchema
@@ -11,8 +12,9 @@ import {
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { ModelCapabilities } from '../../gen/atelier/v1/model_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
-import type { Work } from '../providers/provider.ts'
+import type { EditInputs, InputImage, Work } from '../providers/provider.ts'
 import type { Candidate } from '../routing/models.ts'
+import type { Shape } from '../routing/size.ts'
 import { imageChoices } from './image-choices.ts'
 import { costOf, findPrice, type ImageTraits, priceImage, sumOf } from './price.ts'
 
@@ -27,11 +29,13 @@ export interface Order {
   request: GenerateImagesRequest
   /** Images. */
   n: number
+  /** Of an edit: what it works on. */
+  inputs?: Pick<EditInputs, 'inputFidelity'> & { images: readonly Pick<InputImage, 'width' | 'height'>[] }
 }
 
 /** What a call, or a whole request, asks of the model that serves it. */
-export function orderOf({ model, pricing, info }: Candidate, { request, n }: Work): Order {
-  return { model, pricing, capabilities: info.capabilities, request, n }
+export function orderOf({ model, pricing, info }: Candidate, { request, n, inputs }: Work): Order {
+  return { model, pricing, capabilities: info.capabilities, request, n, ...(inputs && { inputs }) }
 }
 
 /**
@@ -50,7 +54,8 @@ export function estimateCost(order: Order): CostEstimate {
     priced.push({ traits, line: costOf(price.line, price.quantity * n, description) })
   }
   const dearest = priced.reduce((most, next) => (next.line.micros > most.line.micros ? next : most))
-  const lines = [dearest.line, ...partialImages(order, pricing, dearest.traits), ...textInput(order, pricing), ...calls(order, pricing)]
+  const besides = [...partialImages(order, pricing, dearest.traits), ...textInput(order, pricing), ...imageInput(order, pricing)]
+  const lines = [dearest.line, ...besides, ...calls(order, pricing)]
   return create(CostEstimateSchema, {
     lines,
     totalMicros: sumOf(lines),
@@ -91,6 +96,23 @@ function textInput(order: Order, { lines, outputTokens }: Pricing): CostLine[] {
   if (!price) return []
   const prompt = Math.ceil(Buffer.byteLength(order.request.prompt) / bytesPerToken) + (outputTokens?.promptOverhead ?? 0)
   return [costOf(price, prompt * callsOf(order), 'prompt, about one token for 4 bytes')]
+}
+
+function imageInput(order: Order, { lines, imageInputTokens }: Pricing): CostLine[] {
+  const price = findPrice(lines, PriceUnit.IMAGE_INPUT_TOKEN)
+  if (!price || !imageInputTokens || !order.inputs) return []
+  const { images, inputFidelity } = order.inputs
+  const levels = order.capabilities?.inputFidelities ?? []
+  // What distinguishes no levels keeps closely to every image.
+  const isClose = inputFidelity === InputFidelity.HIGH || levels.length === 0
+  const tokens = images.reduce((sum, image) => sum + countInputTokens(imageInputTokens, image, isClose), 0)
+  return [costOf(price, tokens * callsOf(order), 'input images')]
+}
+
+function countInputTokens(rule: ImageInputTokens, { width, height }: Shape, isClose: boolean): number {
+  const { base, perTile, highFidelitySquare, highFidelityOther } = rule
+  const tiles = Math.ceil(Math.max(width, height) / Math.min(width, height))
+  return base + perTile * tiles + (isClose ? (width === height ? highFidelitySquare : highFidelityOther) : 0)
 }
 
 function calls(order: Order, { lines }: Pricing): CostLine[] {

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { expect, test } from 'vitest'
-import { CostEstimateSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { CostEstimateSchema, InputFidelity, PriceUnit } from '../../gen/atelier/v1/image_pb.ts'
 import { encodeMessage } from '../../src/contract/json.ts'
 import { estimateCost, type Order } from '../../src/ledger/estimate.ts'
 import { orderOf } from '../support/priced.ts'
@@ -70,6 +70,34 @@ test('says what a total is made of', () => {
 test('each partial image costs 100 output tokens', () => {
   const order = orderOf('gpt-image-2', { quality: 'low', size: '1024x1024', n: 2, partial_images: 3 })
   expect(spell(order).lines).toContainEqual({ description: 'partial images', unit: 'image_output_token', quantity: 600, micros: 18_000 })
+})
+
+// OpenAI's guide: 65 tokens and 129 for each tile, and 4160 or 6240 where the image is kept to closely.
+test.each([
+  [
+    'gpt-image-1.5',
+    InputFidelity.UNSPECIFIED,
+    [
+      [512, 512],
+      [512, 1025]
+    ],
+    65 + 129 + 65 + 3 * 129
+  ],
+  [
+    'gpt-image-1.5',
+    InputFidelity.HIGH,
+    [
+      [1024, 1024],
+      [1536, 1024]
+    ],
+    65 + 129 + 4160 + 65 + 2 * 129 + 6240
+  ],
+  ['gpt-image-2', InputFidelity.UNSPECIFIED, [[1024, 1024]], 65 + 129 + 4160],
+  ['gpt-image-1-mini', InputFidelity.UNSPECIFIED, [[1024, 1024]], 65 + 129]
+] as const)('%s is billed for the images that it works on (fidelity %i, %o)', (model, inputFidelity, shapes, tokens) => {
+  const inputs = { inputFidelity, images: shapes.map(([width, height]) => ({ width, height })) }
+  const { lines } = estimateCost({ ...orderOf(model, { quality: 'low', size: '1024x1024', n: 2 }), inputs })
+  expect(lines.find(({ unit }) => unit === PriceUnit.IMAGE_INPUT_TOKEN)?.quantity).toBe(BigInt(tokens))
 })
 
 test('a prompt is billed for each call that its images take', () => {

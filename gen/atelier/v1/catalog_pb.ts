@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/catalog.proto.
  */
 export const file_atelier_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEiwQEKB0NhdGFsb2cSKAoGdmVuZG9yGAEgASgJQhi6SBVyEzIRXlthLXpdW2EtejAtOS1dKiQSFgoOdmVuZG9yX2FsaWFzZXMYAiADKAkSMgoGbW9kZWxzGAMgAygLMhguYXRlbGllci52MS5DYXRhbG9nTW9kZWxCCLpIBZIBAggBEi4KCGJhc2VfdXJsGAQgASgJQhy6SBlyFzIVXihodHRwczovL1teXHM/I10rKT8kEhAKCGFkYXB0ZXJzGAUgAygJIqQDCgxDYXRhbG9nTW9kZWwSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAAhIWCg51cHN0cmVhbV9tb2RlbBgCIAEoCRIPCgdhbGlhc2VzGAMgAygJEg8KB2NyZWF0ZWQYBCABKAMSJwoGc3RhdHVzGAUgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxI9Cg1zaHV0ZG93bl9kYXRlGAYgASgJQia6SCNyITIfXihbMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSk/JBITCgtyZXBsYWNlbWVudBgHIAEoCRI7CgxjYXBhYmlsaXRpZXMYCCABKAsyHS5hdGVsaWVyLnYxLk1vZGVsQ2FwYWJpbGl0aWVzQga6SAPIAQESFwoGc291cmNlGAkgASgJQge6SARyAhABEjQKB2NoZWNrZWQYCiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEhEKCXNuYXBzaG90cxgLIAMoCRIkCgdwcmljaW5nGAwgASgLMhMuYXRlbGllci52MS5QcmljaW5nIrkBCgdQcmljaW5nEi4KBWxpbmVzGAEgAygLMhUuYXRlbGllci52MS5QcmljZUxpbmVCCLpIBZIBAggBEi8KDW91dHB1dF90b2tlbnMYAiABKAsyGC5hdGVsaWVyLnYxLk91dHB1dFRva2VucxIXCgZzb3VyY2UYAyABKAlCB7pIBHICEAESNAoHY2hlY2tlZBgEIAEoCUIjukggch4yHF5bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQigQIKCVByaWNlTGluZRIvCgR1bml0GAEgASgOMhUuYXRlbGllci52MS5QcmljZVVuaXRCCrpIB4IBBBABIAASHwoGbWljcm9zGAIgASgDQgq6SAfIAQEiAigASACIAQESGQoDcGVyGAMgASgEQge6SAQyAigBSAGIAQESJQoFc2l6ZXMYBCADKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnMSJgoJcXVhbGl0aWVzGAUgAygOMhMuYXRlbGllci52MS5RdWFsaXR5EiUKBXRpZXJzGAYgAygOMhYuYXRlbGllci52MS5SZXNvbHV0aW9uQgkKB19taWNyb3NCBgoEX3BlciKgAQoMT3V0cHV0VG9rZW5zEiwKBmNvdW50cxgBIAMoCzIcLmF0ZWxpZXIudjEuT3V0cHV0VG9rZW5Db3VudBIuCgdmYWN0b3JzGAIgAygLMh0uYXRlbGllci52MS5PdXRwdXRUb2tlbkZhY3RvchIZChFwZXJfcGFydGlhbF9pbWFnZRgDIAEoDRIXCg9wcm9tcHRfb3ZlcmhlYWQYBCABKA0ifwoQT3V0cHV0VG9rZW5Db3VudBIkCgdxdWFsaXR5GAEgASgOMhMuYXRlbGllci52MS5RdWFsaXR5EiwKBHNpemUYAiABKAsyFi5hdGVsaWVyLnYxLkRpbWVuc2lvbnNCBrpIA8gBARIXCgZ0b2tlbnMYAyABKA1CB7pIBCoCKAEiVQoRT3V0cHV0VG9rZW5GYWN0b3ISJAoHcXVhbGl0eRgBIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIaCgZmYWN0b3IYAiABKA1CCrpIByoFGOgHKAFiBnByb3RvMw", [file_atelier_v1_image, file_atelier_v1_model, file_buf_validate_validate]);
+  fileDesc("ChhhdGVsaWVyL3YxL2NhdGFsb2cucHJvdG8SCmF0ZWxpZXIudjEiwQEKB0NhdGFsb2cSKAoGdmVuZG9yGAEgASgJQhi6SBVyEzIRXlthLXpdW2EtejAtOS1dKiQSFgoOdmVuZG9yX2FsaWFzZXMYAiADKAkSMgoGbW9kZWxzGAMgAygLMhguYXRlbGllci52MS5DYXRhbG9nTW9kZWxCCLpIBZIBAggBEi4KCGJhc2VfdXJsGAQgASgJQhy6SBlyFzIVXihodHRwczovL1teXHM/I10rKT8kEhAKCGFkYXB0ZXJzGAUgAygJIqQDCgxDYXRhbG9nTW9kZWwSGAoEbmFtZRgBIAEoCUIKukgHcgUQARiAAhIWCg51cHN0cmVhbV9tb2RlbBgCIAEoCRIPCgdhbGlhc2VzGAMgAygJEg8KB2NyZWF0ZWQYBCABKAMSJwoGc3RhdHVzGAUgASgOMhcuYXRlbGllci52MS5Nb2RlbFN0YXR1cxI9Cg1zaHV0ZG93bl9kYXRlGAYgASgJQia6SCNyITIfXihbMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSk/JBITCgtyZXBsYWNlbWVudBgHIAEoCRI7CgxjYXBhYmlsaXRpZXMYCCABKAsyHS5hdGVsaWVyLnYxLk1vZGVsQ2FwYWJpbGl0aWVzQga6SAPIAQESFwoGc291cmNlGAkgASgJQge6SARyAhABEjQKB2NoZWNrZWQYCiABKAlCI7pIIHIeMhxeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kEhEKCXNuYXBzaG90cxgLIAMoCRIkCgdwcmljaW5nGAwgASgLMhMuYXRlbGllci52MS5QcmljaW5nIvMBCgdQcmljaW5nEi4KBWxpbmVzGAEgAygLMhUuYXRlbGllci52MS5QcmljZUxpbmVCCLpIBZIBAggBEi8KDW91dHB1dF90b2tlbnMYAiABKAsyGC5hdGVsaWVyLnYxLk91dHB1dFRva2VucxIXCgZzb3VyY2UYAyABKAlCB7pIBHICEAESNAoHY2hlY2tlZBgEIAEoCUIjukggch4yHF5bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQSOAoSaW1hZ2VfaW5wdXRfdG9rZW5zGAUgASgLMhwuYXRlbGllci52MS5JbWFnZUlucHV0VG9rZW5zIoECCglQcmljZUxpbmUSLwoEdW5pdBgBIAEoDjIVLmF0ZWxpZXIudjEuUHJpY2VVbml0Qgq6SAeCAQQQASAAEh8KBm1pY3JvcxgCIAEoA0IKukgHyAEBIgIoAEgAiAEBEhkKA3BlchgDIAEoBEIHukgEMgIoAUgBiAEBEiUKBXNpemVzGAQgAygLMhYuYXRlbGllci52MS5EaW1lbnNpb25zEiYKCXF1YWxpdGllcxgFIAMoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIlCgV0aWVycxgGIAMoDjIWLmF0ZWxpZXIudjEuUmVzb2x1dGlvbkIJCgdfbWljcm9zQgYKBF9wZXIibQoQSW1hZ2VJbnB1dFRva2VucxIMCgRiYXNlGAEgASgNEhAKCHBlcl90aWxlGAIgASgNEhwKFGhpZ2hfZmlkZWxpdHlfc3F1YXJlGAMgASgNEhsKE2hpZ2hfZmlkZWxpdHlfb3RoZXIYBCABKA0ioAEKDE91dHB1dFRva2VucxIsCgZjb3VudHMYASADKAsyHC5hdGVsaWVyLnYxLk91dHB1dFRva2VuQ291bnQSLgoHZmFjdG9ycxgCIAMoCzIdLmF0ZWxpZXIudjEuT3V0cHV0VG9rZW5GYWN0b3ISGQoRcGVyX3BhcnRpYWxfaW1hZ2UYAyABKA0SFwoPcHJvbXB0X292ZXJoZWFkGAQgASgNIn8KEE91dHB1dFRva2VuQ291bnQSJAoHcXVhbGl0eRgBIAEoDjITLmF0ZWxpZXIudjEuUXVhbGl0eRIsCgRzaXplGAIgASgLMhYuYXRlbGllci52MS5EaW1lbnNpb25zQga6SAPIAQESFwoGdG9rZW5zGAMgASgNQge6SAQqAigBIlUKEU91dHB1dFRva2VuRmFjdG9yEiQKB3F1YWxpdHkYASABKA4yEy5hdGVsaWVyLnYxLlF1YWxpdHkSGgoGZmFjdG9yGAIgASgNQgq6SAcqBRjoBygBYgZwcm90bzM", [file_atelier_v1_image, file_atelier_v1_model, file_buf_validate_validate]);
 
 /**
  * What is known about models. One file of it per vendor is part of the server (src/routing/catalog/*.yaml).
@@ -197,6 +197,13 @@ export type Pricing = Message<"atelier.v1.Pricing"> & {
    * @generated from field: string checked = 4;
    */
   checked: string;
+
+  /**
+   * How many input tokens an image to work on takes. Unset: not known, or images are not billed by tokens.
+   *
+   * @generated from field: atelier.v1.ImageInputTokens image_input_tokens = 5;
+   */
+  imageInputTokens?: ImageInputTokens | undefined;
 };
 
 /**
@@ -263,6 +270,48 @@ export const PriceLineSchema: GenMessage<PriceLine> = /*@__PURE__*/
   messageDesc(file_atelier_v1_catalog, 3);
 
 /**
+ * How many input tokens an image to work on takes, for each call.
+ *
+ * @generated from message atelier.v1.ImageInputTokens
+ */
+export type ImageInputTokens = Message<"atelier.v1.ImageInputTokens"> & {
+  /**
+   * For any image.
+   *
+   * @generated from field: uint32 base = 1;
+   */
+  base: number;
+
+  /**
+   * For each tile of 512 pixels of the image, once its shorter edge is scaled to 512.
+   *
+   * @generated from field: uint32 per_tile = 2;
+   */
+  perTile: number;
+
+  /**
+   * Beyond that, for a square image that is kept to closely.
+   *
+   * @generated from field: uint32 high_fidelity_square = 3;
+   */
+  highFidelitySquare: number;
+
+  /**
+   * The same for any other image.
+   *
+   * @generated from field: uint32 high_fidelity_other = 4;
+   */
+  highFidelityOther: number;
+};
+
+/**
+ * Describes the message atelier.v1.ImageInputTokens.
+ * Use `create(ImageInputTokensSchema)` to create a new message.
+ */
+export const ImageInputTokensSchema: GenMessage<ImageInputTokens> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_catalog, 4);
+
+/**
  * How many output tokens an image takes. A count goes before a factor.
  *
  * @generated from message atelier.v1.OutputTokens
@@ -302,7 +351,7 @@ export type OutputTokens = Message<"atelier.v1.OutputTokens"> & {
  * Use `create(OutputTokensSchema)` to create a new message.
  */
 export const OutputTokensSchema: GenMessage<OutputTokens> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_catalog, 4);
+  messageDesc(file_atelier_v1_catalog, 5);
 
 /**
  * Output tokens of an image of one quality and size.
@@ -337,7 +386,7 @@ export type OutputTokenCount = Message<"atelier.v1.OutputTokenCount"> & {
  * Use `create(OutputTokenCountSchema)` to create a new message.
  */
 export const OutputTokenCountSchema: GenMessage<OutputTokenCount> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_catalog, 5);
+  messageDesc(file_atelier_v1_catalog, 6);
 
 /**
  * How a quality enters the formula for output tokens.
@@ -366,5 +415,5 @@ export type OutputTokenFactor = Message<"atelier.v1.OutputTokenFactor"> & {
  * Use `create(OutputTokenFactorSchema)` to create a new message.
  */
 export const OutputTokenFactorSchema: GenMessage<OutputTokenFactor> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_catalog, 6);
+  messageDesc(file_atelier_v1_catalog, 7);
 
