@@ -1,6 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { TaskMeter } from '../tasks/task-meter.ts'
+import { createTaskMetrics, type TaskMetricsDeps } from './task-metrics.ts'
 
-/** What the server counts about requests, in Prometheus' text format. Labels hold only names from the catalog, configuration and schema. */
+/** What the server counts, in Prometheus' text format. Labels hold only names from the catalog, configuration and schema. */
 export interface Metrics {
   /** `outcome` is "ok" or the error's reason. */
   finished(request: { route: string; provider: string; model: string; outcome: string; durationMs: number; bytes: number }): void
@@ -8,7 +10,13 @@ export interface Metrics {
   render(): Promise<{ contentType: string; text: string }>
 }
 
-export function createMetrics(): Metrics {
+export interface MetricsDeps extends TaskMetricsDeps {
+  /** The models that are counted by their names. */
+  models: ReadonlySet<string>
+}
+
+/** `tasks` counts tasks and calls to providers. */
+export function createMetrics(deps: MetricsDeps): Metrics & { readonly tasks: TaskMeter } {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -28,14 +36,22 @@ export function createMetrics(): Metrics {
     buckets: [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600],
     registers
   })
+  // A provider may be asked for models that the catalog does not know, by any name.
+  const nameOf = (model: string) => (model === '' || deps.models.has(model) ? model : 'other')
+  const tasks = createTaskMetrics(registry, nameOf, deps)
   return {
     began: () => inFlight.inc(),
-    finished({ route, provider, model, outcome, durationMs, bytes: sizeBytes }) {
+    finished({ route, provider, model: asked, outcome, durationMs, bytes: sizeBytes }) {
+      const model = nameOf(asked)
       inFlight.dec()
       requests.inc({ route, provider, model, outcome })
       seconds.observe({ route, provider, model }, durationMs / 1000)
       bytes.inc({ route }, sizeBytes)
     },
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() })
+    tasks,
+    async render() {
+      await tasks.refresh()
+      return { contentType: registry.contentType, text: await registry.metrics() }
+    }
   }
 }

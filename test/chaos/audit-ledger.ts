@@ -1,14 +1,17 @@
 import type { Database } from '../../src/storage/database.ts'
+import { auditBudgets } from './audit-budgets.ts'
+import { auditUsage } from './audit-usage.ts'
 
 export interface Audit {
   /** Tasks and attempts that are not at their end. */
   unfinished: string[]
-  /** Attempts whose bookings do not add up. */
+  /** Attempts whose bookings do not add up, budgets of which another amount is used than is booked, and usage that is told otherwise. */
   problems: string[]
 }
 
 /** Adds up what was booked for every attempt, and compares it with what the attempt says. */
-export async function auditLedger({ query }: Database): Promise<Audit> {
+export async function auditLedger(database: Database): Promise<Audit> {
+  const { query } = database
   const tasks = await query.selectFrom('tasks').select(['id', 'state']).where('state', 'in', ['queued', 'running']).execute()
   const attempts = await query.selectFrom('attempts').selectAll().execute()
   const entries = await query.selectFrom('ledger_entries').selectAll().execute()
@@ -30,6 +33,6 @@ export async function auditLedger({ query }: Database): Promise<Audit> {
       ...tasks.map(({ id, state }) => `task ${id} is ${state}`),
       ...open.map(({ id, task_id, state }) => `attempt ${id} of ${task_id} is ${state}`)
     ],
-    problems
+    problems: [...problems, ...(await auditBudgets(database)), ...(await auditUsage(database))]
   }
 }

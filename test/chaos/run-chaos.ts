@@ -66,6 +66,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     ATELIER_CONFIG: config,
     OPENAI_API_KEY: 'sk-chaos',
     OPENAI_BASE_URL: upstream.url,
+    ATELIER_MONTHLY_BUDGET_USD: '1000',
+    ATELIER_UNKNOWN_PRICE_USD: '0.01',
     ...(databaseUrl !== undefined && s3 && { DATABASE_URL: databaseUrl, ATELIER_MASTER_KEY: masterKey, ...environmentOf(s3) })
   }
 

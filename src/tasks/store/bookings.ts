@@ -1,10 +1,16 @@
 import { ImageOutcome } from '../../../gen/atelier/v1/image_pb.ts'
+import type { StoredImage } from '../../../gen/atelier/v1/stored_pb.ts'
 import { randomBase62 } from '../../storage/random-id.ts'
 import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
 import type { AttemptEnding } from '../task-store.ts'
+import type { UsageLabels } from './usage-labels.ts'
 
 /** Whose money it is, and for what. */
-export type Booked = Pick<LedgerEntryRow, 'organization_id' | 'api_key_id' | 'task_id' | 'attempt_id' | 'provider' | 'model'>
+export type Booked = Pick<
+  LedgerEntryRow,
+  'organization_id' | 'api_key_id' | 'task_id' | 'attempt_id' | 'provider' | 'model' | 'credential'
+> &
+  UsageLabels
 
 /** What an attempt came to. */
 export interface Settled {
@@ -13,13 +19,14 @@ export interface Settled {
   costMicros: number | null
   basis: LedgerEntryRow['basis']
   images: number
+  pixels: number
   inputTokens: number
   outputTokens: number
 }
 
 /** What an ending means for the money. What it cost without saying so counts as what was reserved; a price that nobody knows stays unknown. */
 export function settled(ending: AttemptEnding, reservedMicros: number | null): Settled {
-  const nothingMade = { images: 0, inputTokens: 0, outputTokens: 0 }
+  const nothingMade = { images: 0, pixels: 0, inputTokens: 0, outputTokens: 0 }
   if (ending.outcome === 'unknown') return { state: 'unknown', costMicros: reservedMicros, basis: 'unknown', ...nothingMade }
   if (ending.outcome !== 'succeeded') return { state: 'rejected', costMicros: 0, basis: 'none', ...nothingMade }
   const { images, usage, cost } = ending.result
@@ -29,17 +36,18 @@ export function settled(ending: AttemptEnding, reservedMicros: number | null): S
     costMicros: actualMicros ?? reservedMicros,
     basis: actualMicros === undefined ? 'unknown' : 'actual',
     images: images.filter(({ outcome }) => outcome === ImageOutcome.DELIVERED).length,
+    pixels: deliveredPixels(ending),
     inputTokens: toAmount(usage?.inputTokens ?? 0n) ?? 0,
     outputTokens: toAmount(usage?.outputTokens ?? 0n) ?? 0
   }
 }
 
-/** Sets the most that an attempt can cost aside. */
-export function reserveEntry(booked: Booked, reservedMicros: number | null, nowMs: number): LedgerEntryRow {
+/** Sets the most that an attempt can cost aside. `isFirst`: whether the request itself is counted with it. */
+export function reserveEntry(booked: Booked, reservedMicros: number | null, isFirst: boolean, nowMs: number): LedgerEntryRow {
   return entry(
     `${booked.attempt_id}_reserved`,
     booked,
-    { kind: 'reserve', reserved_micros: reservedMicros ?? 0, priced: reservedMicros === null ? 0 : 1 },
+    { kind: 'reserve', reserved_micros: reservedMicros ?? 0, priced: reservedMicros === null ? 0 : 1, requests: isFirst ? 1 : 0 },
     nowMs
   )
 }
@@ -54,6 +62,7 @@ export function settleEntry(booked: Booked, reservedMicros: number | null, close
       reserved_micros: -(reservedMicros ?? 0) || 0,
       spent_micros: closed.costMicros ?? 0,
       priced: (closed.state === 'rejected' ? reservedMicros : closed.costMicros) === null ? 0 : 1,
+      unpriced: isUnpriced(closed.costMicros),
       ...counted(closed)
     },
     nowMs
@@ -63,8 +72,10 @@ export function settleEntry(booked: Booked, reservedMicros: number | null, close
 /** Adds to what was booked for a closed attempt the difference to what it did cost. */
 export function correctEntry(booked: Booked, bookedMicros: number | null, closed: Settled, nowMs: number): LedgerEntryRow {
   const spent = (closed.costMicros ?? 0) - (bookedMicros ?? 0)
+  const unpriced = isUnpriced(closed.costMicros) - isUnpriced(bookedMicros)
   const id = `${booked.attempt_id}_${randomBase62(8)}`
-  return entry(id, booked, { kind: 'correct', spent_micros: spent, priced: closed.costMicros === null ? 0 : 1, ...counted(closed) }, nowMs)
+  const priced = closed.costMicros === null ? 0 : 1
+  return entry(id, booked, { kind: 'correct', spent_micros: spent, priced, unpriced, ...counted(closed) }, nowMs)
 }
 
 type Amounts = Partial<LedgerEntryRow> & Pick<LedgerEntryRow, 'kind' | 'priced'>
@@ -78,18 +89,40 @@ function entry(id: string, booked: Booked, amounts: Amounts, nowMs: number): Led
     spent_micros: 0,
     basis: 'none',
     images: 0,
+    pixels: 0,
     input_tokens: 0,
     output_tokens: 0,
+    requests: 0,
+    unpriced: 0,
     at_ms: nowMs,
     ...amounts
   }
 }
 
-function counted({ basis, images, inputTokens, outputTokens }: Settled): Partial<LedgerEntryRow> {
-  return { basis, images, input_tokens: inputTokens, output_tokens: outputTokens }
+function counted({ basis, images, pixels, inputTokens, outputTokens }: Settled): Partial<LedgerEntryRow> {
+  return { basis, images, pixels, input_tokens: inputTokens, output_tokens: outputTokens }
+}
+
+function isUnpriced(costMicros: number | null): 0 | 1 {
+  return costMicros === null ? 1 : 0
+}
+
+/** Of each image what its file says, else what the provider does, else what was asked for. */
+function deliveredPixels({ result, blobs, askedPixels = 0 }: Extract<AttemptEnding, { outcome: 'succeeded' }>): number {
+  const known = new Map(blobs.map(({ blob, pixels = 0 }) => [blob.id, pixels]))
+  const { width = 0, height = 0 } = result.resolved?.size ?? {}
+  const pixelsOf = ({ source }: StoredImage) => {
+    const stated = [source.case === 'imageId' ? known.get(source.value) : 0, width * height, askedPixels]
+    return stated.find((pixels) => pixels !== undefined && pixels > 0 && pixels <= mostOfAnything) ?? 0
+  }
+  const delivered = result.images.filter(({ outcome }) => outcome === ImageOutcome.DELIVERED)
+  return delivered.reduce((sum, image) => sum + pixelsOf(image), 0)
 }
 
 /** Undefined for a figure that no provider can mean. */
 function toAmount(figure: bigint): number | undefined {
-  return figure >= 0n && figure <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(figure) : undefined
+  return figure >= 0n && figure <= BigInt(mostOfAnything) ? Number(figure) : undefined
 }
+
+/** A million US dollars. Whatever is stated beyond that is wrong, and would keep the rest from being added up. */
+const mostOfAnything = 1e12

@@ -1,0 +1,33 @@
+import type { StoredRequest } from '../../../gen/atelier/v1/stored_pb.ts'
+import type { LedgerEntryRow, TaskRow } from '../../storage/schema.ts'
+
+/** What the bookings of a task say about its request. */
+export type UsageLabels = Pick<LedgerEntryRow, 'operation' | 'end_user' | 'metadata'>
+
+/** Labels that every database can hold, whatever the caller wrote. The end user is the one of the request, else `_user` of its metadata. */
+export function usageLabels({ operation, metadata }: StoredRequest, taskOperation: TaskRow['operation']): UsageLabels {
+  const parameters = operation.case === 'generation' ? operation.value : operation.value?.parameters
+  const texts = textsOf(metadata)
+  return {
+    operation: taskOperation,
+    end_user: storable(parameters?.safetyIdentifier || parameters?.user || '') || (texts.get('_user') ?? ''),
+    metadata: texts.size === 0 ? null : JSON.stringify(Object.fromEntries(texts))
+  }
+}
+
+/** Of a request that cannot be read. */
+export function labelsOfUnreadable(operation: TaskRow['operation']): UsageLabels {
+  return { operation, end_user: '', metadata: null }
+}
+
+/** Whatever is no text is written as JSON, so that it is told apart by its value on every database. */
+function textsOf(metadata: string): Map<string, string> {
+  if (metadata === '') return new Map()
+  const entries = Object.entries(JSON.parse(metadata) as Record<string, unknown>)
+  return new Map(entries.map(([key, value]) => [storable(key), storable(typeof value === 'string' ? value : JSON.stringify(value))]))
+}
+
+/** Databases refuse NUL characters and halves of surrogate pairs. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '').toWellFormed()
+}
