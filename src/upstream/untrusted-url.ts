@@ -56,6 +56,8 @@ export interface UntrustedPostAnswer {
   status: number
   /** The `retry-after` header as it came. */
   retryAfter?: string
+  /** As much of the answer as arrived, 20 kB at most. */
+  body: Buffer
 }
 
 const maxRedirects = 3
@@ -147,9 +149,9 @@ export function createUntrustedUrlFetcher(options: UntrustedUrlOptions): Untrust
     const client = await connectTo(url, { isPost: true }, run)
     try {
       const { statusCode: status, headers, body } = await send(client, url, { method: 'POST', ...message }, run)
-      await readSome(body)
+      const some = await readSome(body)
       const retryAfter = singleHeader(headers['retry-after'])
-      return { status, ...(retryAfter === '' ? {} : { retryAfter }) }
+      return { status, ...(retryAfter === '' ? {} : { retryAfter }), body: some }
     } finally {
       await client.destroy()
     }
@@ -180,7 +182,8 @@ async function resolveHost(
   }
 }
 
-async function lookupAll(host: string): Promise<readonly string[]> {
+/** All addresses that the system's resolver has for a host, unchecked. */
+export async function lookupAll(host: string): Promise<readonly string[]> {
   return (await systemLookup(host, { all: true })).map(({ address }) => address)
 }
 
@@ -209,12 +212,15 @@ function redirectTarget({ statusCode, headers }: Dispatcher.ResponseData, url: U
 }
 
 /** Lets a well-behaved receiver finish its answer; what becomes of the rest changes nothing about its status. */
-async function readSome(body: AsyncIterable<Uint8Array>): Promise<void> {
+async function readSome(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
   let sizeBytes = 0
   try {
     for await (const chunk of body) {
+      chunks.push(chunk)
       sizeBytes += chunk.length
-      if (sizeBytes >= maxPostAnswerBytes) return
+      if (sizeBytes >= maxPostAnswerBytes) break
     }
   } catch {}
+  return Buffer.concat(chunks).subarray(0, maxPostAnswerBytes)
 }

@@ -26,8 +26,8 @@ test('posts the body with the headers given and nothing that gives the server aw
   const headers = { 'content-type': 'text/plain', 'x-one': '1' }
   const options = { signal, body: 'grüße', headers }
   await using fetcher = createUntrustedUrlFetcher({ allow: [`127.0.0.1:${server.port}`] })
-  expect(await fetcher.post(`${server.origin}/a?b=c`, options)).toEqual({ status: 202 })
-  expect(await fetcher.post(`${server.origin}/a?b=c`, options)).toEqual({ status: 202 })
+  expect(await fetcher.post(`${server.origin}/a?b=c`, options)).toEqual({ status: 202, body: Buffer.from('') })
+  expect(await fetcher.post(`${server.origin}/a?b=c`, options)).toEqual({ status: 202, body: Buffer.from('') })
   const host = `127.0.0.1:${server.port}`
   const sent = ['POST', '/a?b=c', { host, connection: 'close', 'content-length': '7', ...headers }, 'grüße']
   expect(requests).toEqual([sent, sent])
@@ -37,19 +37,23 @@ test('posts over TLS to a name that an entry covers, at the address that was che
   await using server = await startUpstreamServer((_, response) => response.end('hello'), { tls: true })
   const resolver = createResolver({ 'cdn.example': [['127.0.0.1'], ['127.0.0.2']] })
   const options = { allow: [`127.0.0.1:${server.port}`], lookup: resolver.lookup }
-  expect(await post(options, `https://cdn.example:${server.port}/`)).toEqual({ status: 200 })
+  expect(await post(options, `https://cdn.example:${server.port}/`)).toEqual({ status: 200, body: Buffer.from('hello') })
   expect(resolver.asked).toEqual(['cdn.example'])
 })
 
 test('tells the status and what it is asked to wait for, whatever the status', async () => {
   await using server = await startUpstreamServer((_, response) => response.writeHead(503, { 'retry-after': '120' }).end('busy'))
-  expect(await post({ allow: [`127.0.0.1:${server.port}`] }, server.origin)).toEqual({ status: 503, retryAfter: '120' })
+  expect(await post({ allow: [`127.0.0.1:${server.port}`] }, server.origin)).toEqual({
+    status: 503,
+    retryAfter: '120',
+    body: Buffer.from('busy')
+  })
 })
 
 test.each([301, 302, 307, 308])('does not follow a redirect of status %i', async (status) => {
   await using inside = await startUpstreamServer((_, response) => response.end('secret'))
   await using server = await startUpstreamServer((_, response) => response.writeHead(status, { location: inside.origin }).end())
-  expect(await post({ allow: [`127.0.0.1:${server.port}`, `127.0.0.1:${inside.port}`] }, server.origin)).toEqual({ status })
+  expect(await post({ allow: [`127.0.0.1:${server.port}`, `127.0.0.1:${inside.port}`] }, server.origin)).toMatchObject({ status })
   expect(inside.connections.accepted).toBe(0)
 })
 
@@ -100,7 +104,10 @@ test('reads 20 kB of an endless answer and closes the connection', async () => {
     const timer = setInterval(() => socket.write('x'.repeat(8192)), 1)
     socket.once('close', () => clearInterval(timer))
   })
-  expect(await post({ allow: [`127.0.0.1:${new URL(server.origin).port}`] }, server.origin)).toEqual({ status: 200 })
+  expect(await post({ allow: [`127.0.0.1:${new URL(server.origin).port}`] }, server.origin)).toEqual({
+    status: 200,
+    body: Buffer.from('x'.repeat(20_000))
+  })
   await server.closed()
 })
 
