@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
-import type { DerivedKey } from './master-key.ts'
+import { type DerivedKey, type KeySource, prepareKeys } from './derived-keys.ts'
 
 /** Names for values that can be compared and looked up, and that tell nothing about the value to those who lack the master key. */
 export interface Fingerprints {
@@ -11,16 +11,17 @@ export interface Fingerprints {
 
 export interface FingerprintsOptions {
   /** The current key first. */
-  keys: readonly [DerivedKey, ...DerivedKey[]]
+  keys: KeySource
 }
 
 export function createFingerprints(options: FingerprintsOptions): Fingerprints {
-  const [first, ...others] = options.keys
-  const current = usable(first)
-  const previous = others.map(usable)
+  const keys = prepareKeys(options.keys, ([current, ...previous]) => ({ current: usable(current), previous: previous.map(usable) }))
   return {
-    of: (kind, value) => fingerprint(current, kind, value),
-    all: (kind, value) => [fingerprint(current, kind, value), ...previous.map((key) => fingerprint(key, kind, value))]
+    of: (kind, value) => fingerprint(keys().current, kind, value),
+    all(kind, value) {
+      const { current, previous } = keys()
+      return [fingerprint(current, kind, value), ...previous.map((key) => fingerprint(key, kind, value))]
+    }
   }
 }
 

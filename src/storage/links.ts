@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { fileExtension } from '../images/media-type.ts'
 import { type Blob, isBlobId } from './blob-store.ts'
+import { type KeySource, prepareKeys } from './derived-keys.ts'
 import { neverMs } from './schema.ts'
 
 /** URLs that serve a blob to whoever has them: signed ones until they expire, permanent ones as long as the blob is kept. */
@@ -36,19 +37,15 @@ export interface Link {
 export interface LinksOptions {
   /** Where callers reach this server: an origin, and a path where a proxy adds one. */
   publicUrl: string
-  /** At least 32 bytes. */
-  signingKey: Uint8Array
-  /** Further keys whose links still work; as long as that one. */
-  previousSigningKeys?: readonly Uint8Array[]
+  /** The first one signs; the links of all of them work. */
+  keys: KeySource
   lifetimeSeconds: number
 }
 
-/** Throws where the public URL is none, a key is too short, or the lifetime is not a positive whole number. */
+/** Throws where the public URL is none, or the lifetime is not a positive whole number. */
 export function createLinks(options: LinksOptions): Links {
   const base = parsePublicUrl(options.publicUrl)
-  const { signingKey, previousSigningKeys = [] } = options
-  const keys = [signingKey, ...previousSigningKeys]
-  if (keys.some((key) => key.byteLength < 32)) throw new RangeError('the signing keys of links must have at least 32 bytes')
+  const keys = prepareKeys(options.keys, ([current, ...previous]) => [current.key, ...previous.map(({ key }) => key)] as const)
   if (!Number.isSafeInteger(options.lifetimeSeconds) || options.lifetimeSeconds < 1) {
     throw new RangeError('the lifetime of links must be a positive whole number of seconds')
   }
@@ -57,7 +54,7 @@ export function createLinks(options: LinksOptions): Links {
     sign(blob, { lifetimeSeconds = options.lifetimeSeconds, nowMs = Date.now() } = {}) {
       const expires = Math.floor(Math.min(nowMs / 1000 + lifetimeSeconds, blob.expiresAt, neverMs / 1000))
       const extension = fileExtension(blob.mediaType)
-      return `${base}/images/${blob.id}/${expires}-${signature(signingKey, blob.id, String(expires), extension)}.${extension}`
+      return `${base}/images/${blob.id}/${expires}-${signature(keys()[0], blob.id, String(expires), extension)}.${extension}`
     },
     permanent(blob) {
       if (!blob.isPublic) throw new RangeError('an image that is not public has no permanent link')
@@ -69,7 +66,7 @@ export function createLinks(options: LinksOptions): Links {
   function verifySigned(pathname: string, nowMs: number): Link | undefined {
     const [, blobId = '', expires = '', given = '', extension = ''] = signedPattern.exec(pathname) ?? []
     if (!isBlobId(blobId)) return undefined
-    const isOurs = keys.some((key) => timingSafeEqual(Buffer.from(signature(key, blobId, expires, extension)), Buffer.from(given)))
+    const isOurs = keys().some((key) => timingSafeEqual(Buffer.from(signature(key, blobId, expires, extension)), Buffer.from(given)))
     const expiresAt = Number(expires)
     return isOurs && expiresAt * 1000 > nowMs ? { blobId, isSigned: true, extension, expiresAt } : undefined
   }

@@ -1,25 +1,27 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { link, open, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
-import { createPrivateDirectory, syncDirectory } from './private-directory.ts'
-import { randomBase62 } from './random-id.ts'
+import type { DerivedKey, DerivedKeys } from './derived-keys.ts'
+import { openKeyFile, replaceKeyFile } from './master-key-file.ts'
 
 /** The keys that all other keys of this server are derived from. They cannot be read out. */
 export interface MasterKey {
+  /** Where the current one comes from. */
+  readonly source: 'configuration' | 'file'
   /** 32 bytes of the current master key that belong to this purpose alone; the same ones every time. */
   derive(label: MasterKeyLabel): Uint8Array
-  /** The same of every master key, the current one first, then the previous ones in their order. */
-  deriveAll(label: MasterKeyLabel): readonly [DerivedKey, ...DerivedKey[]]
+  /** The same of every master key, the current one first, then the previous ones in their order; the same array until they change. */
+  deriveAll(label: MasterKeyLabel): DerivedKeys
+  /** Ids of every master key, in the same order. */
+  ids(): readonly [string, ...string[]]
+  /** Whether the file may hold one more key. */
+  hasRoom(): boolean
+  /**
+   * Makes a new current key, which stands in the file, before the others, when the promise resolves, and is used for everything from then
+   * on. Throws an Error where the key comes from the configuration, where the file cannot be written, and where it holds too many keys.
+   */
+  rotate(): Promise<void>
 }
 
 export type MasterKeyLabel = 'links' | 'credentials' | 'requests' | 'fingerprints'
-
-export interface DerivedKey {
-  /** Eight hexadecimal digits that name the master key and say nothing about it. */
-  keyId: string
-  /** 32 bytes. */
-  key: Uint8Array
-}
 
 export interface MasterKeyOptions {
   /** 32 bytes in base64. Unset: the file `master-key` in the data directory. */
@@ -39,22 +41,43 @@ export interface MasterKeyDeps {
  * the file, and where the file is missing and a new key could not open what is stored.
  */
 export async function openMasterKey(options: MasterKeyOptions, deps: MasterKeyDeps = {}): Promise<MasterKey> {
-  const current =
-    options.masterKey === undefined
-      ? await openKeyFile(options.dataDir, deps)
-      : decodeKey(options.masterKey, 'the master key (ATELIER_MASTER_KEY)')
+  const { masterKey, dataDir } = options
+  const isConfigured = masterKey !== undefined
+  let ownKeys = isConfigured ? ([decodeKey(masterKey, 'the master key (ATELIER_MASTER_KEY)')] as const) : await readFileKeys(dataDir, deps)
   const previous = (options.previousMasterKeys ?? []).map((text, index) =>
     decodeKey(text, `the previous master key ${index + 1} (ATELIER_PREVIOUS_MASTER_KEYS)`)
   )
-  // While a new key is rolled out it may stand among the previous ones of a process that has it already.
-  const known = new Set([keyIdOf(current)])
-  const further = previous.filter((key) => !known.has(keyIdOf(key)) && known.add(keyIdOf(key)))
+  let ring = createRing([...ownKeys, ...previous])
+  let rotating: Promise<void> = Promise.resolve()
+
   return {
-    derive: (label) => derive(current, label),
-    deriveAll: (label) => {
-      const derived = (key: Uint8Array): DerivedKey => ({ keyId: keyIdOf(key), key: derive(key, label) })
-      return [derived(current), ...further.map(derived)]
+    source: isConfigured ? 'configuration' : 'file',
+    derive: (label) => ring.deriveAll(label)[0].key,
+    deriveAll: (label) => ring.deriveAll(label),
+    ids: () => ring.ids,
+    hasRoom: () => ownKeys.length < maxFileKeys,
+    rotate() {
+      const turn = rotating.then(rotate)
+      rotating = turn.catch(() => undefined)
+      return turn
     }
+  }
+
+  async function rotate(): Promise<void> {
+    if (isConfigured) throw new Error('the master key comes from the configuration, and is changed there')
+    if (ownKeys.length >= maxFileKeys) throw new Error(`the master key file of ${dataDir} holds ${maxFileKeys} keys, which is the most`)
+    const created = randomBytes(keyBytes)
+    const before = ring
+    // Known before it is current, so that what is being looked up at this moment is looked up under both.
+    ring = createRing([ownKeys[0], created, ...ownKeys.slice(1), ...previous])
+    try {
+      await replaceKeyFile(dataDir, [created, ...ownKeys].map(encodeKey))
+    } catch (error) {
+      ring = before
+      throw error
+    }
+    ownKeys = [created, ...ownKeys]
+    ring = createRing([...ownKeys, ...previous])
   }
 }
 
@@ -68,6 +91,29 @@ export function masterKeyProblem(text: string): string | undefined {
 const keyBytes = 32
 /** Random bytes have about 30 different ones among 32; fewer than this many is a placeholder. */
 const minDistinctBytes = 12
+/** Every key is tried on a link and on a request id that fits no other. */
+const maxFileKeys = 32
+
+interface Ring {
+  ids: readonly [string, ...string[]]
+  deriveAll(label: MasterKeyLabel): DerivedKeys
+}
+
+/** While a new key is rolled out it may stand among the previous ones of a process that has it already. */
+function createRing([current, ...others]: readonly [Uint8Array, ...Uint8Array[]]): Ring {
+  const known = new Set([keyIdOf(current)])
+  const further = others.filter((key) => !known.has(keyIdOf(key)) && known.add(keyIdOf(key)))
+  const derived = new Map<MasterKeyLabel, DerivedKeys>()
+  return {
+    ids: [keyIdOf(current), ...further.map(keyIdOf)],
+    deriveAll(label) {
+      const derivedOf = (key: Uint8Array): DerivedKey => ({ keyId: keyIdOf(key), key: derive(key, label) })
+      const keys = derived.get(label) ?? ([derivedOf(current), ...further.map(derivedOf)] as const)
+      derived.set(label, keys)
+      return keys
+    }
+  }
+}
 
 function derive(key: Uint8Array, label: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', key, new Uint8Array(0), `atelier/v1/${label}`, keyBytes))
@@ -77,59 +123,23 @@ function keyIdOf(key: Uint8Array): string {
   return Buffer.from(derive(key, 'key id')).subarray(0, 4).toString('hex')
 }
 
+function encodeKey(key: Uint8Array): string {
+  return Buffer.from(key).toString('base64')
+}
+
 function decodeKey(text: string, name: string): Uint8Array {
   const problem = masterKeyProblem(text)
   if (problem !== undefined) throw new Error(`${name} ${problem}`)
   return Buffer.from(text, 'base64')
 }
 
-async function openKeyFile(dataDir: string, deps: MasterKeyDeps): Promise<Uint8Array> {
-  const path = join(dataDir, 'master-key')
-  const found = await readKeyFile(path)
-  if (found !== undefined) return found
-  const sealed = await deps.findSealed?.()
-  if (sealed !== undefined) throw new Error(lostKeyText(path, sealed))
-  await createKeyFile(dataDir, path)
-  const created = await readKeyFile(path)
-  if (created === undefined) throw new Error(`the master key file ${path} vanished while it was created`)
-  return created
-}
-
-function lostKeyText(path: string, sealed: string): string {
-  return (
-    `the master key file ${path} is missing, and without its key ${sealed} cannot be opened any more. Put the file back, or set ` +
-    'ATELIER_MASTER_KEY to what it held. Only if both are lost for good: set ATELIER_MASTER_KEY to a new key from `openssl rand -base64 32`'
-  )
-}
-
-async function readKeyFile(path: string): Promise<Uint8Array | undefined> {
-  const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw new Error(`the master key file ${path} cannot be read: ${error.code}`, { cause: error })
-  })
-  if (handle === undefined) return undefined
-  await using file = handle
-  const stats = await file.stat()
-  if (!stats.isFile()) throw new Error(`the master key file ${path} is no file`)
-  if ((stats.mode & 0o077) !== 0) throw new Error(`the master key file ${path} is open to other users: run \`chmod 600 ${path}\``)
-  return decodeKey((await file.readFile('latin1')).trimEnd(), `the master key file ${path}`)
-}
-
-async function createKeyFile(dataDir: string, path: string): Promise<void> {
-  await createPrivateDirectory(dataDir)
-  const temporaryPath = `${path}.${randomBase62(8)}.tmp`
-  try {
-    {
-      await using file = await open(temporaryPath, 'wx', 0o600)
-      await file.writeFile(`${randomBytes(keyBytes).toString('base64')}\n`)
-      await file.sync()
-    }
-    // Unlike a rename, a link leaves the key alone that another process has put there in the meantime.
-    await link(temporaryPath, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-  } finally {
-    await unlink(temporaryPath).catch(() => undefined)
-  }
-  await syncDirectory(dataDir)
+async function readFileKeys(dataDir: string, { findSealed }: MasterKeyDeps): Promise<readonly [Uint8Array, ...Uint8Array[]]> {
+  const created = randomBytes(keyBytes)
+  const { path, lines } = await openKeyFile(dataDir, { newKey: encodeKey(created), ...(findSealed && { findSealed }) })
+  if (lines.length > maxFileKeys) throw new Error(`the master key file ${path} holds more than ${maxFileKeys} keys`)
+  const [first = '', ...others] = lines
+  return [
+    decodeKey(first, `the master key file ${path}`),
+    ...others.map((line, index) => decodeKey(line, `line ${index + 2} of the master key file ${path}`))
+  ]
 }

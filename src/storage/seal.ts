@@ -1,9 +1,10 @@
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import type { DerivedKey } from './master-key.ts'
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { type KeySource, prepareKeys } from './derived-keys.ts'
+import { fewRandomBytes } from './random-bytes.ts'
 
 /** What a sealed value is bound to: it opens only for the same purpose, organization and owner. */
 export interface SealContext {
-  purpose: 'request' | 'result' | 'job' | 'callback' | 'signing secret' | 'credential'
+  purpose: 'request' | 'result' | 'job' | 'callback' | 'signing secret' | 'credential' | 'moderation key'
   organizationId: string
   /** Id of the row that holds it. */
   id: string
@@ -26,20 +27,22 @@ export class SealError extends Error {
 
 export interface SealerOptions {
   /** The first one seals; all of them open. */
-  keys: readonly [DerivedKey, ...DerivedKey[]]
+  keys: KeySource
 }
 
 /** A sealed value is: version, 1 byte; id of the master key, 4; IV, 12; ciphertext; tag, 16. */
 export function createSealer(options: SealerOptions): Sealer {
-  const keys = new Map(options.keys.map(({ keyId, key }) => [keyId, createSecretKey(key)]))
-  const [{ keyId: currentId, key }] = options.keys
-  const currentKey = createSecretKey(key)
-  const prefix = Buffer.from([version, ...Buffer.from(currentId, 'hex')])
+  const known = prepareKeys(options.keys, ([current, ...previous]) => ({
+    prefix: sealedPrefix(current.keyId),
+    currentKey: createSecretKey(current.key),
+    all: new Map([current, ...previous].map(({ keyId, key }) => [keyId, createSecretKey(key)]))
+  }))
 
   return {
     seal(plain, context) {
+      const { prefix, currentKey } = known()
       const bound = associatedData(prefix, context)
-      const iv = randomBytes(ivBytes)
+      const iv = fewRandomBytes(ivBytes)
       const cipher = createCipheriv(algorithm, rowKey(currentKey, bound), iv, { authTagLength: tagBytes })
       cipher.setAAD(bound)
       // Not a Buffer, which may be a part of a larger one: what goes to the database's thread is copied with all that it is a part of.
@@ -53,7 +56,7 @@ export function createSealer(options: SealerOptions): Sealer {
     },
     open(sealed, context) {
       const keyId = keyIdOf(sealed)
-      const master = keys.get(keyId)
+      const master = known().all.get(keyId)
       if (master === undefined) {
         throw new SealError(`needs the master key ${keyId}, which is not among those of this server (ATELIER_PREVIOUS_MASTER_KEYS)`)
       }
@@ -80,9 +83,16 @@ export function keyIdOf(sealed: Uint8Array): string {
   return Buffer.from(sealed.subarray(1, prefixBytes)).toString('hex')
 }
 
+/** What every value begins with that this master key seals. */
+export function sealedPrefix(keyId: string): Uint8Array {
+  return Uint8Array.of(version, ...Buffer.from(keyId, 'hex'))
+}
+
+/** How many bytes of a sealed value say which master key it needs. */
+export const prefixBytes = 5
+
 const algorithm = 'aes-256-gcm'
 const version = 1
-const prefixBytes = 5
 const ivBytes = 12
 const tagBytes = 16
 const overheadBytes = prefixBytes + ivBytes + tagBytes

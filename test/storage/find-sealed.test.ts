@@ -5,6 +5,7 @@ import { findSealed, findUnknownKeys } from '../../src/storage/find-sealed.ts'
 import { openMasterKey } from '../../src/storage/master-key.ts'
 import { neverMs } from '../../src/storage/schema.ts'
 import { createSealer, type Sealer } from '../../src/storage/seal.ts'
+import { addSealedRows, createKeyHolder } from '../support/sealed-rows.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 const before = await openMasterKey({ masterKey: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=', dataDir: '/nowhere' })
@@ -14,7 +15,7 @@ const newSealer = createSealer({ keys: after.deriveAll('requests') })
 
 test('finds nothing in a new database', async () => {
   await using stored = await openStored()
-  expect([await findSealed(stored.database), await findUnknownKeys(stored.database, after.deriveAll('requests'))]).toEqual([undefined, []])
+  expect([await findSealed(stored.database), await findUnknownKeys(stored.database, after.ids())]).toEqual([undefined, []])
 })
 
 test('names what cannot be opened without a master key', async () => {
@@ -23,6 +24,18 @@ test('names what cannot be opened without a master key', async () => {
   expect(await findSealed(stored.database)).toBe('the signing secrets of its callbacks')
   await addTask(stored.database, 'a', oldSealer)
   expect(await findSealed(stored.database)).toBe('the requests and results of its tasks and the signing secrets of its callbacks')
+})
+
+test('names every kind of value that needs a master key, and the keys of secrets that are not known', async () => {
+  await using stored = await openStored()
+  await addSealedRows(stored.database, createKeyHolder(1), 'acme')
+  expect(await findSealed(stored.database)).toBe(
+    'the requests and results of its tasks, the addresses of its callbacks, the signing secrets of its callbacks, ' +
+      'the credentials for providers and the keys for moderation endpoints'
+  )
+  expect(await findUnknownKeys(stored.database, ['00000002'])).toEqual(['00000001'])
+  for (const table of ['tasks', 'signing_secrets', 'credentials'] as const) await stored.database.query.deleteFrom(table).execute()
+  expect(await findUnknownKeys(stored.database, ['00000002'])).toEqual(['00000001'])
 })
 
 test('a lost key file is not replaced while the database holds something sealed', async () => {
@@ -40,8 +53,8 @@ test.each([['tasks', addTask] as const, ['signing secrets', addSecret] as const]
     await using stored = await openStored()
     await add(stored.database, 'a', oldSealer)
     await add(stored.database, 'b', newSealer)
-    expect(await findUnknownKeys(stored.database, after.deriveAll('requests'))).toEqual(['5dd10d49'])
-    expect(await findUnknownKeys(stored.database, [...after.deriveAll('requests'), ...before.deriveAll('requests')])).toEqual([])
+    expect(await findUnknownKeys(stored.database, after.ids())).toEqual(['5dd10d49'])
+    expect(await findUnknownKeys(stored.database, [...after.ids(), ...before.ids()])).toEqual([])
   }
 )
 

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
+import type { DerivedKeys } from '../../src/storage/derived-keys.ts'
 import { createFingerprints } from '../../src/storage/fingerprints.ts'
 import { openMasterKey } from '../../src/storage/master-key.ts'
+import { testKey } from '../support/task-stores.ts'
 
 const masterKey = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 const newMasterKey = 'QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8='
@@ -27,4 +29,13 @@ test('finds what was stored under an earlier key', async () => {
   const before = await fingerprintsOf(masterKey)
   const after = await fingerprintsOf(newMasterKey, masterKey)
   expect(after.all('request id', 'abc')).toEqual([after.of('request id', 'abc'), before.of('request id', 'abc')])
+})
+
+test('follows keys that change', async () => {
+  let keys: DerivedKeys = [testKey(1)]
+  const fingerprints = createFingerprints({ keys: () => keys })
+  const before = fingerprints.of('request', 'a cat')
+  keys = [testKey(2), testKey(1)]
+  expect(fingerprints.all('request', 'a cat')).toEqual([fingerprints.of('request', 'a cat'), before])
+  expect(fingerprints.of('request', 'a cat')).not.toBe(before)
 })

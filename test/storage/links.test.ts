@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Blob } from '../../src/storage/blob-store.ts'
+import type { DerivedKeys } from '../../src/storage/derived-keys.ts'
 import { createLinks } from '../../src/storage/links.ts'
+import { testKey } from '../support/task-stores.ts'
 
-const signingKey = new Uint8Array(32).fill(7)
-const links = createLinks({ publicUrl: 'https://images.example.com', signingKey, lifetimeSeconds: 3600 })
+const keys = [testKey(7)] as const
+const links = createLinks({ publicUrl: 'https://images.example.com', keys, lifetimeSeconds: 3600 })
 const nowMs = 1_750_000_000_000
 const blob: Blob = { id: 'abcdefghijklmnopqrstuv', mediaType: 'image/png', sizeBytes: 10, expiresAt: 1_750_086_400, isPublic: false }
 
@@ -47,7 +49,7 @@ test('gives no other blob a permanent link', () => {
 })
 
 test('puts links below the path of the public URL and verifies what is below it', () => {
-  const prefixed = createLinks({ publicUrl: 'https://example.com/images-api/', signingKey, lifetimeSeconds: 60 })
+  const prefixed = createLinks({ publicUrl: 'https://example.com/images-api/', keys, lifetimeSeconds: 60 })
   const url = prefixed.sign(blob, { nowMs })
   expect(url).toMatch(/^https:\/\/example\.com\/images-api\/images\/abc/)
   expect(prefixed.verify(new URL(url).pathname.slice('/images-api'.length), nowMs)?.blobId).toBe(blob.id)
@@ -86,35 +88,37 @@ test.each([
 })
 
 test('refuses a link that was signed with another key', () => {
-  const other = createLinks({ publicUrl: 'https://images.example.com', signingKey: new Uint8Array(32).fill(8), lifetimeSeconds: 3600 })
+  const other = createLinks({ publicUrl: 'https://images.example.com', keys: [testKey(8)], lifetimeSeconds: 3600 })
   expect(links.verify(new URL(other.sign(blob, { nowMs })).pathname, nowMs)).toBeUndefined()
 })
 
 test('a link that an earlier key signed works until it expires, and new ones are signed with the current key', () => {
-  const newKey = new Uint8Array(32).fill(9)
   const options = { publicUrl: 'https://images.example.com', lifetimeSeconds: 3600 }
-  const after = createLinks({ ...options, signingKey: newKey, previousSigningKeys: [new Uint8Array(32).fill(8), signingKey] })
+  const after = createLinks({ ...options, keys: [testKey(9), testKey(8), testKey(7)] })
   const { pathname } = new URL(links.sign(blob, { nowMs }))
   expect(after.verify(pathname, nowMs + 3_599_999)?.blobId).toBe(blob.id)
   expect(after.verify(pathname, nowMs + 3_600_000)).toBeUndefined()
-  expect(after.sign(blob, { nowMs })).toBe(createLinks({ ...options, signingKey: newKey }).sign(blob, { nowMs }))
+  expect(after.sign(blob, { nowMs })).toBe(createLinks({ ...options, keys: [testKey(9)] }).sign(blob, { nowMs }))
+})
+
+test('follows keys that change', () => {
+  let current: DerivedKeys = keys
+  const following = createLinks({ publicUrl: 'https://images.example.com', keys: () => current, lifetimeSeconds: 3600 })
+  const before = following.sign(blob, { nowMs })
+  current = [testKey(8), testKey(7)]
+  const after = following.sign(blob, { nowMs })
+  expect(before).toBe(links.sign(blob, { nowMs }))
+  expect(after).not.toBe(before)
+  expect([before, after].map((url) => following.verify(new URL(url).pathname, nowMs)?.blobId)).toEqual([blob.id, blob.id])
 })
 
 test.each([
-  [{ publicUrl: 'images.example.com', signingKey, lifetimeSeconds: 60 }, 'the public URL must begin with http:// or https://'],
+  [{ publicUrl: 'images.example.com', keys, lifetimeSeconds: 60 }, 'the public URL must begin with http:// or https://'],
   [
-    { publicUrl: 'https://example.com/?a=b', signingKey, lifetimeSeconds: 60 },
+    { publicUrl: 'https://example.com/?a=b', keys, lifetimeSeconds: 60 },
     'the public URL must begin with http:// or https:// and have no query'
   ],
-  [
-    { publicUrl: 'https://example.com', signingKey: new Uint8Array(16), lifetimeSeconds: 60 },
-    'the signing keys of links must have at least 32 bytes'
-  ],
-  [
-    { publicUrl: 'https://example.com', signingKey, previousSigningKeys: [new Uint8Array(16)], lifetimeSeconds: 60 },
-    'the signing keys of links must have at least 32 bytes'
-  ],
-  [{ publicUrl: 'https://example.com', signingKey, lifetimeSeconds: 0 }, 'the lifetime of links must be a positive whole number of seconds']
+  [{ publicUrl: 'https://example.com', keys, lifetimeSeconds: 0 }, 'the lifetime of links must be a positive whole number of seconds']
 ])('refuses options that make no links', (options, message) => {
   expect(() => createLinks(options)).toThrow(message)
 })

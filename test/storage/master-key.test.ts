@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -126,4 +126,65 @@ test('refuses a key file that is a directory', async () => {
   await using directory = await createTemporaryDirectory()
   await mkdir(join(directory.path, 'master-key'), { mode: 0o700 })
   await expect(openMasterKey({ dataDir: directory.path })).rejects.toThrow('is no file')
+})
+
+test('makes a new key, which stands in the file before the others, and is current at once', async () => {
+  await using directory = await createTemporaryDirectory()
+  const key = await openMasterKey({ previousMasterKeys: [masterKey], dataDir: directory.path })
+  const [first] = key.ids()
+  const before = key.deriveAll('links')
+  await Promise.all([key.rotate(), key.rotate()])
+  expect(key.ids()).toEqual([expect.stringMatching(/^[0-9a-f]{8}$/), expect.stringMatching(/^[0-9a-f]{8}$/), first, '5dd10d49'])
+  expect([new Set(key.ids()).size, key.source, key.deriveAll('links').slice(2)]).toEqual([4, 'file', [...before]])
+  const again = await openMasterKey({ previousMasterKeys: [masterKey], dataDir: directory.path })
+  expect(again.deriveAll('links')).toEqual(key.deriveAll('links'))
+  expect([await readdir(directory.path), (await stat(join(directory.path, 'master-key'))).mode & 0o777]).toEqual([['master-key'], 0o600])
+})
+
+test('hands out the same array until the keys change', async () => {
+  await using directory = await createTemporaryDirectory()
+  const key = await openMasterKey({ dataDir: directory.path })
+  const before = key.deriveAll('links')
+  expect(key.deriveAll('links')).toBe(before)
+  await key.rotate()
+  expect(key.deriveAll('links')).not.toBe(before)
+})
+
+test('keeps the key that it has where the file cannot be replaced', async () => {
+  await using directory = await createTemporaryDirectory()
+  const dataDir = join(directory.path, 'data')
+  const key = await openMasterKey({ dataDir })
+  const before = key.ids()
+  await rename(dataDir, join(directory.path, 'gone'))
+  await expect(key.rotate()).rejects.toThrow('ENOENT')
+  expect(key.ids()).toEqual(before)
+  await rename(join(directory.path, 'gone'), dataDir)
+  await key.rotate()
+  expect((await openMasterKey({ dataDir })).ids()).toEqual(key.ids())
+})
+
+test('makes no new key where the configuration has it', async () => {
+  const key = await openMasterKey({ masterKey, dataDir: '/nowhere' })
+  expect(key.source).toBe('configuration')
+  await expect(key.rotate()).rejects.toThrow('the master key comes from the configuration, and is changed there')
+})
+
+test('holds 32 keys in the file and no more', async () => {
+  await using directory = await createTemporaryDirectory()
+  const key = await openMasterKey({ dataDir: directory.path })
+  for (let keys = 1; keys < 32; keys++) await key.rotate()
+  expect([key.hasRoom(), new Set(key.ids()).size]).toEqual([false, 32])
+  await expect(key.rotate()).rejects.toThrow('holds 32 keys, which is the most')
+  expect((await openMasterKey({ dataDir: directory.path })).ids()).toEqual(key.ids())
+})
+
+test('names the line of the key file that holds no key', async () => {
+  await using directory = await createTemporaryDirectory()
+  const path = join(directory.path, 'master-key')
+  await writeFile(path, `${masterKey}\r\n${newMasterKey}\r\n`, { mode: 0o600 })
+  expect((await openMasterKey({ dataDir: directory.path })).ids()).toEqual(['5dd10d49', 'f1f219e9'])
+  await writeFile(path, `${masterKey}\n\n${newMasterKey}\n`, { mode: 0o600 })
+  await expect(openMasterKey({ dataDir: directory.path })).rejects.toThrow(
+    `line 2 of the master key file ${path} must be 32 bytes in base64`
+  )
 })

@@ -71,6 +71,18 @@ test('opens what an earlier master key has sealed, and seals with the current on
   expect(keyIdOf(after.seal(plain, context))).not.toBe(keyIdOf(sealed))
 })
 
+test('follows keys that change: what was sealed before is opened, and the new key seals', async () => {
+  const keysOf = async (current: string, ...previousMasterKeys: string[]) =>
+    (await openMasterKey({ masterKey: current, previousMasterKeys, dataDir: '/nowhere' })).deriveAll('requests')
+  let keys = await keysOf(masterKey)
+  const sealer = createSealer({ keys: () => keys })
+  const before = sealer.seal(plain, context)
+  keys = await keysOf(newMasterKey, masterKey)
+  const after = sealer.seal(plain, context)
+  expect([keyIdOf(before), keyIdOf(after)]).toEqual(['5dd10d49', 'f1f219e9'])
+  expect([before, after].map((sealed) => Buffer.from(sealer.open(sealed, context)))).toEqual([Buffer.from(plain), Buffer.from(plain)])
+})
+
 test('says which key is missing where a value was sealed with one that is not known', async () => {
   const sealed = (await sealerOf(masterKey)).seal(plain, context)
   const other = await sealerOf(newMasterKey)
