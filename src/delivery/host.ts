@@ -1,4 +1,4 @@
-import type { Call } from '../call.ts'
+import { type Call, ownerOf } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
 import type { ImageLink } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
@@ -17,7 +17,7 @@ export interface HostWish {
  * PROVIDER_FAILED where what the provider gave is no image; an error of the source itself passes through.
  */
 export async function host(image: ImageBody, wish: HostWish, call: Call, deps: { blobs: BlobStore; links: Links }): Promise<ImageLink> {
-  const meta = { organizationId: call.caller.organizationId, lifetimeSeconds: wish.linkLifetimeSeconds }
+  const meta = { organizationId: ownerOf(call.caller), lifetimeSeconds: wish.linkLifetimeSeconds }
   const blob = await deps.blobs.put(image, meta).catch((error) => {
     throw toHostingError(error, wish.provider)
   })

@@ -1,5 +1,5 @@
 import { type CheckedImage, checkInput, checkMask } from '../admission/check-input.ts'
-import type { Call } from '../call.ts'
+import { type Call, ownerOf } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { StoredImage } from '../images/image-body.ts'
@@ -81,7 +81,7 @@ async function take(source: InputSource, call: Call, taken: AsyncDisposableStack
     case 'image_id': {
       const blob = await deps.blobs.open(source.imageId)
       // Whether another organization has such an image is nobody's business.
-      if (blob?.organizationId === call.caller.organizationId) return blob
+      if (blob?.organizationId === ownerOf(call.caller)) return blob
       throw gatewayError('IMAGE_NOT_FOUND', {}, { param, outcome: 'not_sent' })
     }
   }

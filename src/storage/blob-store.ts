@@ -25,6 +25,7 @@ export interface BlobStore {
 }
 
 export interface BlobMeta {
+  /** Whose it is: an organization's, or that of a caller who shares nothing with the others there. */
   organizationId: string
   /** Infinity: until it is deleted. */
   lifetimeSeconds: number
@@ -56,13 +57,15 @@ export interface IncomingBlob {
 /** A blob whose file is in its place and whose row is not yet. */
 export interface PendingBlob {
   blob: Blob
+  /** Width by height, where its first bytes say so. */
+  pixels?: number
   /** Records it. To be committed with whatever makes it needed. */
   row: Statement
 }
 
 /** A stored image and the URL-safe name under which it is found. */
 export interface Blob {
-  /** 22 letters and digits, 131 random bits: whoever knows it was given it. */
+  /** 30 letters and digits, of which 22, 131 bits, are random: whoever knows it was given it. */
   id: string
   /** As recognised in the content; as stated by the source where it is an image type of a kind that is not recognised. */
   mediaType: string
@@ -98,9 +101,7 @@ export class NotAnImageError extends Error {
   }
 }
 
-export const blobIdLength = 22
-
-/** Whether the text can be an id; everything else must not get near a file name. */
+/** Whether the text can be an id; everything else must not get near a file name. Older ones do not begin with their time. */
 export function isBlobId(text: string): boolean {
-  return /^[0-9A-Za-z]{22}$/.test(text)
+  return /^(?:[0-9A-Za-z]{8})?[0-9A-Za-z]{22}$/.test(text)
 }

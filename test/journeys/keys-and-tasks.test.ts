@@ -6,6 +6,7 @@ import { ApiKeyScope } from '../../gen/atelier/v1/api_key_pb.ts'
 import { type CreateTaskRequestSchema, TaskService } from '../../gen/atelier/v1/task_service_pb.ts'
 import { adminOf, connectWith, createKey, refusalOf } from '../support/admin.ts'
 import { startAtelier } from '../support/atelier.ts'
+import { startFakeOpenAI } from '../support/fake-openai.ts'
 import { generations, readTask, submit } from '../support/task-client.ts'
 
 const { GENERATE, EDIT } = ApiKeyScope
@@ -42,6 +43,20 @@ test.each(['generation', 'edit', 'variation'] as const)('no task gets around the
     'PermissionDenied',
     'this API key may not use the model sketch'
   ])
+})
+
+test('a task is carried out by a provider that its key may use, whichever comes first', async () => {
+  await using first = await startFakeOpenAI()
+  await using second = await startFakeOpenAI()
+  const providers = [
+    { name: 'openai', adapter: 'openai', baseUrl: first.url, apiKey: 'sk-first', models: [], headers: {}, maxConnections: 1 },
+    { name: 'backup', adapter: 'openai', baseUrl: second.url, apiKey: 'sk-second', models: [], headers: {}, maxConnections: 1 }
+  ]
+  await using served = await startAtelier({ settings: { providers } })
+  const { key } = await createKey(served, { limits: { providers: ['backup'] } })
+  const { id } = await submit(served, { model: 'dall-e-3', prompt: 'a cat' }, { authorization: `Bearer ${key}` })
+  expect((await readTask(served, id)).status).toBe('succeeded')
+  expect([first, second].map(({ requests }) => requests.filter(({ method }) => method === 'POST').length)).toEqual([0, 1])
 })
 
 test('a key that may only read tasks cannot make, stop or delete anything', async () => {

@@ -1,5 +1,6 @@
 import type { Blob, BlobMeta } from '../blob-store.ts'
 import type { Database, Statement } from '../database.ts'
+import { createInsertions } from '../insert-rows.ts'
 import { type BlobRow, neverMs } from '../schema.ts'
 import { inDatabase } from '../storage-failed.ts'
 
@@ -23,10 +24,9 @@ export const pageSize = 500
 
 export function createBlobRows({ database }: { database: Database }): BlobRows {
   const { query } = database
+  const { insert } = createInsertions(query)
   return {
-    insert(blob, meta, nowSeconds) {
-      return { query: query.insertInto('blobs').values(toRow(blob, meta, nowSeconds)), expectRows: 1 }
-    },
+    insert: (blob, meta, nowSeconds) => insert('blobs', toRow(blob, meta, nowSeconds)),
     find(id) {
       return inDatabase(
         query.selectFrom('blobs').selectAll().where('id', '=', id).where('expires_at_ms', '>', Date.now()).executeTakeFirst()
