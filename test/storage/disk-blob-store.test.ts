@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -25,7 +25,7 @@ incomingBlobSuite('disk', openStore)
 test('keeps its directories and files closed to other users', async () => {
   await using under = await openStore()
   const { id } = await under.store.put(imageFromBytes(png, ''), meta)
-  const paths = [under.directory, join(under.directory, 'unfinished'), join(under.directory, id.slice(0, 1)), pathOf(under.directory, id)]
+  const paths = [under.directory, join(under.directory, 'unfinished'), join(under.directory, id.slice(8, 9)), pathOf(under.directory, id)]
   const modes = await Promise.all(paths.map(async (path) => (await stat(path)).mode & 0o777))
   expect(modes).toEqual([0o700, 0o700, 0o700, 0o600])
 })
@@ -48,6 +48,15 @@ test('sweeps away files that a crash has left without a record, but none that ma
   await under.store.sweep(Date.now() + 2 * hourMs + 1000)
   expect(await under.inventory()).toEqual({ objects: 1, records: 1 })
   expect((await under.store.open(stored.id))?.id).toBe(stored.id)
+})
+
+test('finds a blob whose id does not begin with its time, as they once were', async () => {
+  await using under = await openStore()
+  const { id } = await under.store.put(imageFromBytes(png, ''), meta)
+  const earlier = id.slice(8)
+  await rename(pathOf(under.directory, id), join(under.directory, earlier.slice(0, 1), earlier))
+  await under.database.query.updateTable('blobs').set({ id: earlier }).where('id', '=', id).execute()
+  expect((await under.store.open(earlier))?.id).toBe(earlier)
 })
 
 test.each(['at once', 'slowly', 'afterwards'])(
@@ -189,5 +198,5 @@ async function openStore() {
 }
 
 function pathOf(directory: string, id: string): string {
-  return join(directory, id.slice(0, 1), id)
+  return join(directory, id.slice(8, 9), id)
 }

@@ -18,6 +18,24 @@ test('repeats the neighbours of a statement that undoes the whole transaction', 
   expect(results[3]).toEqual({ results: [expect.objectContaining({ rows: [{ id: 'after' }, { id: 'before' }, { id: 'default' }] })] })
 })
 
+test('applies the neighbours of a job that meets a conflict, each once and in order', async () => {
+  await using directory = await createTemporaryDirectory()
+  const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
+  const rename = (name: string): Job => ({
+    readOnly: false,
+    statements: [
+      { sql: 'update organizations set created_at_ms = created_at_ms + 1', parameters: [] },
+      { sql: 'update organizations set name = ? where name <> ?', parameters: [name, name], expectRows: 1 }
+    ]
+  })
+  const before = { ...write('update organizations set created_at_ms = 0'), isCommit: true }
+  const results = connection.run([before, rename('a'), rename('a'), rename('b'), readAll])
+  connection.close()
+  expect(results.map((result) => Object.keys(result)[0])).toEqual(['results', 'results', 'conflict', 'results', 'results'])
+  expect(results[2]).toEqual({ conflict: { statement: 1, expectedRows: 1, affectedRows: 0 } })
+  expect(results[4]).toEqual({ results: [{ rows: [{ name: 'b', created_at_ms: 2 }], affectedRows: 1 }] })
+})
+
 test('writes first, so that a reading job sees what arrived together with it', async () => {
   await using directory = await createTemporaryDirectory()
   const connection = openSqliteConnection(join(directory.path, 'test.db'), migrations)
@@ -40,6 +58,8 @@ test('applies all of a migration or nothing', async () => {
 })
 
 const read: Job = { readOnly: true, statements: [{ sql: 'select id from organizations order by id', parameters: [] }] }
+
+const readAll: Job = { readOnly: true, statements: [{ sql: 'select name, created_at_ms from organizations', parameters: [] }] }
 
 function write(sql: string): Job {
   return { readOnly: false, statements: [{ sql, parameters: [] }] }

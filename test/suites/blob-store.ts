@@ -25,7 +25,7 @@ export function blobStoreSuite(name: string, open: () => Promise<BlobStoreUnderT
       const content = png(1_000_000)
       const blob = await under.store.put(imageFromBytes(inChunks(content, 65_536), 'image/png'), meta)
       expect(blob).toEqual({
-        id: expect.stringMatching(/^[0-9A-Za-z]{22}$/),
+        id: expect.stringMatching(/^[0-9A-Za-z]{30}$/),
         mediaType: 'image/png',
         sizeBytes: 1_000_000,
         expiresAt: blob.expiresAt,

@@ -64,7 +64,7 @@ function createDiskObjects(directory: string): BlobObjects {
   }
 
   function shardOf(id: string): string {
-    return join(directory, id.slice(0, shardLength))
+    return join(directory, id.at(-randomDigits) ?? '')
   }
 
   function pathOf(id: string): string {
@@ -74,6 +74,8 @@ function createDiskObjects(directory: string): BlobObjects {
 
 /** Few enough directories that they soon exist: making one costs more than storing an image. */
 const shardLength = 1
+/** How many of the last characters of an id are random; those before them would lead into the same directory for years. */
+const randomDigits = 22
 
 const syncDescriptor = promisify(fsync)
 

@@ -1,3 +1,4 @@
+import { readDimensions } from '../../images/dimensions.ts'
 import { sniffMediaType } from '../../images/media-type.ts'
 import { NotAnImageError } from '../blob-store.ts'
 
@@ -7,6 +8,8 @@ export interface ImageRecognition {
   add(bytes: Uint8Array): void
   /** The media type, when there are no more bytes: as recognised, or as stated where that is an image type of a kind that is not. Throws `NotAnImageError`. */
   end(): string
+  /** Width by height, where the first bytes say so. */
+  pixels(): number | undefined
 }
 
 export function createImageRecognition(statedMediaType: string): ImageRecognition {
@@ -22,7 +25,11 @@ export function createImageRecognition(statedMediaType: string): ImageRecognitio
       // A long answer that is no image is not worth the rest of the disk.
       if (length === headBytes) mediaType = recognise(head, statedMediaType)
     },
-    end: () => mediaType ?? recognise(head.subarray(0, length), statedMediaType)
+    end: () => mediaType ?? recognise(head.subarray(0, length), statedMediaType),
+    pixels() {
+      const size = readDimensions(head.subarray(0, length))
+      return size && size.width * size.height
+    }
   }
 }
 

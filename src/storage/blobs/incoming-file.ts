@@ -31,12 +31,17 @@ export interface WholeFile {
   readAt: AppendedFile['readAt']
 }
 
+export interface PlacedFile extends Pick<WholeFile, 'sizeBytes' | 'mediaType'> {
+  /** Width by height, where the first bytes say so. */
+  pixels: number | undefined
+}
+
 /** An image on its way into a file. */
 export interface IncomingFile {
   /** Follows the image as `IncomingBlob.body` promises. */
   readonly body: ImageBody
   /** Rejects, when nothing of it is left, with `NotAnImageError`, `SyntaxError`, `STORAGE_FAILED`, or what the source or `stop` gave. */
-  readonly placed: Promise<Pick<WholeFile, 'sizeBytes' | 'mediaType'>>
+  readonly placed: Promise<PlacedFile>
   /** Stores no further. */
   stop(error: unknown): void
   /** Says that nobody will read it who has not begun. */
@@ -113,7 +118,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
     if (stopped && !unread.isWanted) Promise.resolve(source.return?.()).catch(() => undefined)
   }
 
-  async function store(): Promise<Pick<WholeFile, 'sizeBytes' | 'mediaType'>> {
+  async function store(): Promise<PlacedFile> {
     await Promise.race([taken, stopping.promise])
     let isPlacing = false
     try {
@@ -124,7 +129,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
       isPlacing = true
       await options.place({ sizeBytes, mediaType, sha256: hash?.digest('hex'), sync: file.sync, readAt: file.readAt })
       throwIfStopped()
-      return { sizeBytes, mediaType }
+      return { sizeBytes, mediaType, pixels: recognition.pixels() }
     } catch (error) {
       const first = stop(error)
       await file.abandon()

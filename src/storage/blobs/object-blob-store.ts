@@ -1,24 +1,15 @@
 import { join } from 'node:path'
 import { type ImageBody, imageFromBytes } from '../../images/image-body.ts'
-import {
-  type Blob,
-  type BlobMeta,
-  type BlobStore,
-  type ByteRange,
-  blobIdLength,
-  isBlobId,
-  type PendingBlob,
-  type StoredBlob
-} from '../blob-store.ts'
+import { type BlobMeta, type BlobStore, type ByteRange, isBlobId, type PendingBlob, type StoredBlob } from '../blob-store.ts'
 import type { Database } from '../database.ts'
-import { randomBase62 } from '../random-id.ts'
+import { orderedId } from '../random-id.ts'
 import type { BlobRow } from '../schema.ts'
 import { afterPayment, inDatabase, storageFailed } from '../storage-failed.ts'
 import type { BlobObjects } from './blob-objects.ts'
 import { createBlobRows, expiresAtOf } from './blob-rows.ts'
 import { createBlobSweep } from './blob-sweep.ts'
 import { checkRange } from './image-file.ts'
-import { type IncomingFile, takeIntoFile } from './incoming-file.ts'
+import { type IncomingFile, type PlacedFile, takeIntoFile } from './incoming-file.ts'
 import { createStepBuffers } from './step-buffers.ts'
 
 export interface ObjectBlobStoreOptions {
@@ -81,7 +72,7 @@ export function createObjectBlobStore(options: ObjectBlobStoreOptions, deps: { d
   }
 
   function begin(image: ImageBody, meta: BlobMeta): { id: string; incoming: IncomingFile; pending: Promise<PendingBlob> } {
-    const id = randomBase62(blobIdLength)
+    const id = orderedId()
     const path = join(options.directory, id)
     const incoming = takeIntoFile(
       image,
@@ -98,11 +89,11 @@ export function createObjectBlobStore(options: ObjectBlobStoreOptions, deps: { d
     return { id, incoming, pending: incoming.placed.then((file) => toPending({ id, ...file }, meta)) }
   }
 
-  function toPending(file: Pick<Blob, 'id' | 'sizeBytes' | 'mediaType'>, meta: BlobMeta): PendingBlob {
+  function toPending(file: PlacedFile & { id: string }, meta: BlobMeta): PendingBlob {
     const nowSeconds = Math.floor(Date.now() / 1000)
-    const { id, sizeBytes, mediaType } = file
+    const { id, sizeBytes, mediaType, pixels } = file
     const blob = { id, mediaType, sizeBytes, expiresAt: nowSeconds + meta.lifetimeSeconds, isPublic: meta.isPublic ?? false }
-    return { blob, row: rows.insert(blob, meta, nowSeconds) }
+    return { blob, row: rows.insert(blob, meta, nowSeconds), ...(pixels !== undefined && { pixels }) }
   }
 
   function toStoredBlob(row: BlobRow): StoredBlob {

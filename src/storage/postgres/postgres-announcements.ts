@@ -52,7 +52,8 @@ export async function openPostgresAnnouncements(options: PostgresAnnouncementsOp
 
   async function connect(): Promise<void> {
     const opened = await options.open({ closed: () => reconnectAfter(shortestPauseMs), notified: hear })
-    await opened.run([toStep(`listen ${channel}`)])
+    // What is announced is lost anyhow with a server that breaks down.
+    await opened.run([toStep(`listen ${channel}`), toStep('set synchronous_commit = off')])
     if (disposed) await opened.close()
     // One that has broken in the meantime is followed by another already.
     if (opened.isOpen) connection = opened

@@ -1,4 +1,5 @@
 import type { Submittable } from 'pg'
+import { type Execution, encodeExecutions } from './postgres-messages.ts'
 import type { Field, PreparedStatement, PreparedStatements } from './postgres-prepared.ts'
 import { fromPostgresText, type PostgresParameter } from './postgres-values.ts'
 
@@ -36,7 +37,23 @@ export function createBatch(
       const wire = connection as unknown as Wire
       wire.stream.cork()
       for (const name of prepared.takeForgotten()) wire.close({ type: 'S', name })
-      for (const step of steps) running.push(send(wire, step, prepared))
+      let executions: Execution[] = []
+      const execute = () => {
+        if (executions.length > 0) wire.stream.write(encodeExecutions(executions))
+        executions = []
+      }
+      for (const step of steps) {
+        const use = prepared.use(step)
+        const { name } = use.statement
+        running.push(use)
+        if (use.isNew) {
+          execute()
+          wire.parse({ name, text: step.sql, types: step.parameters.map(({ type }) => type) })
+          wire.describe({ type: 'S', name })
+        }
+        executions.push({ statement: name, parameters: step.parameters })
+      }
+      execute()
       wire.sync()
       wire.stream.uncork()
     },
@@ -88,26 +105,12 @@ interface AnswerHandlers {
 
 /** What its connection can send; its published types are those of an older version. */
 interface Wire {
-  readonly stream: { cork(): void; uncork(): void }
+  readonly stream: { cork(): void; uncork(): void; write(bytes: Buffer): void }
   close(message: { type: 'S'; name: string }): void
   parse(message: { name: string; text: string; types: readonly number[] }): void
   describe(message: { type: 'S'; name: string }): void
-  bind(message: { statement: string; values: readonly (string | Buffer | null)[] }): void
-  execute(message: undefined): void
   sync(): void
   sendCopyFail(problem: string): void
-}
-
-function send(wire: Wire, step: PostgresStep, prepared: PreparedStatements): { statement: PreparedStatement; isNew: boolean } {
-  const use = prepared.use(step)
-  const { name } = use.statement
-  if (use.isNew) {
-    wire.parse({ name, text: step.sql, types: step.parameters.map(({ type }) => type) })
-    wire.describe({ type: 'S', name })
-  }
-  wire.bind({ statement: name, values: step.parameters.map(({ value }) => value) })
-  wire.execute(undefined)
-  return use
 }
 
 function toResult({ fields, rows, affectedRows }: Answer): PostgresResult {

@@ -10,7 +10,8 @@ import { toExactParameter } from '../exact-parameter.ts'
 import { createPrivateDirectory } from '../private-directory.ts'
 import type { Schema } from '../schema.ts'
 import { isReadOnly } from '../single-statements.ts'
-import type { Job, StatementResult } from './sqlite-connection.ts'
+import { createPackJobs } from './packed-jobs.ts'
+import type { Job, PreparedStatement, StatementResult } from './sqlite-connection.ts'
 import { createSqliteDialect } from './sqlite-dialect.ts'
 import type { PlainError, PlainResult, SqliteReply, SqliteRequest, SqliteWorkerData } from './sqlite-worker.ts'
 
@@ -27,10 +28,7 @@ export async function openSqliteDatabase(options: { dataDir: string }): Promise<
   return {
     query: new Kysely<Schema>({ dialect: createSqliteDialect(execute) }),
     async commit(statements, announce = []) {
-      const prepared = statements.map(({ query, expectRows }) => ({
-        ...prepareStatement(query.compile()),
-        ...(expectRows === undefined ? {} : { expectRows })
-      }))
+      const prepared = statements.map(({ query, expectRows }) => prepareStatement(query.compile(), expectRows))
       if (prepared.length > 0) await queue.run({ statements: prepared, readOnly: false, isCommit: true })
       listeners.tell(new Set(announce))
     },
@@ -78,6 +76,7 @@ const maxGroup = 256
 
 /** Sends what has gathered while the thread was busy as one group, so that the thread can write it to the disk at once. */
 function createJobQueue(worker: Worker, changed: () => void): JobQueue {
+  const pack = createPackJobs()
   const waiting: WaitingJob[] = []
   let running: readonly WaitingJob[] = []
   let failure: Error | undefined
@@ -119,7 +118,7 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
       return
     }
     running = waiting.splice(0, maxGroup)
-    worker.postMessage({ kind: 'run', jobs: running.map(({ job }) => job) } satisfies SqliteRequest)
+    worker.postMessage({ kind: 'run', jobs: pack(running.map(({ job }) => job)) } satisfies SqliteRequest)
   }
 
   function fail(error: Error): void {
@@ -136,8 +135,9 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
   }
 }
 
-function settle(waiting: WaitingJob, result: PlainResult | undefined): void {
-  if (result === undefined) waiting.reject(closedError())
+function settle(waiting: WaitingJob, result: PlainResult | null | undefined): void {
+  if (result === null) waiting.resolve([])
+  else if (result === undefined) waiting.reject(closedError())
   else if ('results' in result) waiting.resolve(result.results)
   else if ('error' in result) waiting.reject(toError(result.error))
   else waiting.reject(new ConflictError(result.conflict.statement, result.conflict.expectedRows, result.conflict.affectedRows))
@@ -156,14 +156,13 @@ const temporaryCodes = [5, 13]
 /** The primary code for a disk that failed: what was being written may be there or not. */
 const ioErrorCode = 10
 
-function prepareStatement(query: CompiledQuery): { sql: string; parameters: SQLInputValue[] } {
-  return { sql: query.sql, parameters: query.parameters.map(toSqliteValue) }
+function prepareStatement({ sql, parameters }: CompiledQuery, expectRows?: number): PreparedStatement {
+  return { sql, parameters: parameters.map(toSqliteValue), expectRows }
 }
 
-/** node:sqlite binds whole numbers as floats, and takes a leading object for names of parameters and binds nothing. */
+/** node:sqlite takes a leading object for names of parameters and binds nothing. Whole numbers become bigints in its thread. */
 function toSqliteValue(value: unknown): SQLInputValue {
+  if (Number.isSafeInteger(value)) return value as number
   const exact = toExactParameter(value)
-  if (typeof exact === 'boolean') return exact ? 1n : 0n
-  // Cloning a view to another thread clones the whole buffer below it, and small Buffers share one.
-  return exact instanceof Uint8Array ? new Uint8Array(exact) : exact
+  return typeof exact === 'boolean' ? Number(exact) : exact
 }

@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { migrations } from '../migrations.ts'
-import { type Conflict, type Job, type JobResult, openSqliteConnection, type StatementResult } from './sqlite-connection.ts'
+import { createUnpackJobs, type PackedJobs } from './packed-jobs.ts'
+import { type Conflict, type JobResult, openSqliteConnection, type StatementResult } from './sqlite-connection.ts'
 
 /** What the thread is started with. */
 export interface SqliteWorkerData {
@@ -8,13 +9,13 @@ export interface SqliteWorkerData {
 }
 
 /** Jobs to run together, or the end. */
-export type SqliteRequest = { kind: 'run'; jobs: readonly Job[] } | { kind: 'close' }
+export type SqliteRequest = { kind: 'run'; jobs: PackedJobs } | { kind: 'close' }
 
-/** `opened` or `failed` comes first and once; `ran` answers each `run`; `changed` comes by itself. */
+/** `opened` or `failed` comes first and once; `ran` answers each `run`, with null for a commit that was applied; `changed` comes by itself. */
 export type SqliteReply =
   | { kind: 'opened' }
   | { kind: 'failed'; error: PlainError }
-  | { kind: 'ran'; results: readonly PlainResult[] }
+  | { kind: 'ran'; results: readonly (PlainResult | null)[] }
   | { kind: 'changed' }
 
 export type PlainResult = { results: StatementResult[] } | { error: PlainError } | { conflict: Conflict }
@@ -32,11 +33,12 @@ const pollIntervalMs = 500
 
 function serve(port: MessagePort, data: SqliteWorkerData): void {
   const connection = openSqliteConnection(data.file, migrations)
+  const unpack = createUnpackJobs()
   const reply = (message: SqliteReply) => port.postMessage(message)
   const poll = setInterval(pollForChanges(connection.dataVersion, reply), pollIntervalMs).unref()
   port.on('message', (request: SqliteRequest) => {
     if (request.kind === 'run') {
-      reply({ kind: 'ran', results: connection.run(request.jobs).map(toPlainResult) })
+      reply({ kind: 'ran', results: connection.run(unpack(request.jobs)).map(toPlainResult) })
       return
     }
     clearInterval(poll)
@@ -59,7 +61,8 @@ function pollForChanges(dataVersion: () => unknown, reply: (message: SqliteReply
   }
 }
 
-function toPlainResult(result: JobResult): PlainResult {
+function toPlainResult(result: JobResult): PlainResult | null {
+  if ('results' in result && result.results.length === 0) return null
   return 'error' in result ? { error: toPlainError(result.error) } : result
 }
 

@@ -1,38 +1,46 @@
 import { sql } from 'kysely'
 import type { Database, Statement } from '../../storage/database.ts'
+import type { InsertRow } from '../../storage/insert-rows.ts'
 import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { AttemptEnding, Intent } from '../task-store.ts'
 import { type Booked, correctEntry, reserveEntry, type Settled, settled, settleEntry } from './bookings.ts'
+import type { BudgetChanges, Counted } from './budget-changes.ts'
+import { credentialText } from './credential-text.ts'
 import type { HeldAttempt, HeldClaim } from './held-claims.ts'
-import type { InsertRow } from './insert-rows.ts'
 import { sealJobId, sealResult } from './task-rows.ts'
 import type { UpdateRows } from './update-rows.ts'
 
 /** The statements that record the attempts of a claim, each step of one together with its booking. */
 export interface AttemptRecords {
+  /** Conflicts where a budget does not cover what the held attempt counts. */
   intend(claim: HeldClaim, attemptId: string, intent: Intent, nowMs: number): Statement[]
   submit(claim: HeldClaim, attemptId: string, jobId: string): Statement[]
-  /** Expects an attempt that is open. A result that is refused is left out, its money is not. */
-  close(claim: HeldClaim, attemptId: string, ending: AttemptEnding, nowMs: number, isRefused: boolean): Statement[]
+  /** Expects an attempt that is open. What is not kept of a result is left out, its money is not. */
+  close(claim: HeldClaim, attemptId: string, ending: AttemptEnding, nowMs: number, kept: KeptOfResult): Statement[]
   /** What is to be changed about an attempt that somebody else closed as `row` says; conflicts when it is not so any more. */
   correct(claim: HeldClaim, row: AttemptRow, ending: AttemptEnding, nowMs: number, isRefused: boolean): Statement[]
   /** Closes, where it is there, an attempt that nobody knows to be recorded and of which nothing was sent. */
   withdraw(claim: HeldClaim, attemptId: string, nowMs: number): Statement[]
 }
 
+/** `images`: only the rows of its images, because it ends with its task, which has the rest. `nothing`: it is refused. */
+export type KeptOfResult = 'everything' | 'images' | 'nothing'
+
 export interface AttemptRecordsDeps {
   database: Database
   sealer: Sealer
   insert: InsertRow
   update: UpdateRows
+  budgets: BudgetChanges
 }
 
-export function createAttemptRecords({ database, sealer, insert, update }: AttemptRecordsDeps): AttemptRecords {
+export function createAttemptRecords({ database, sealer, insert, update, budgets }: AttemptRecordsDeps): AttemptRecords {
   const { query } = database
 
   return {
-    intend(claim, attemptId, { part, ordinal, provider, model, reserveMicros = null }, nowMs) {
+    intend(claim, attemptId, { part, ordinal, provider, model, reserveMicros = null, credential }, nowMs) {
+      const { budget_periods, budget_micros } = heldAttempt(claim, attemptId)
       const row: AttemptRow = {
         id: attemptId,
         task_id: claim.taskId,
@@ -43,14 +51,17 @@ export function createAttemptRecords({ database, sealer, insert, update }: Attem
         model,
         state: 'intended',
         job_id: null,
+        credential: credentialText(credential),
         reserved_micros: reserveMicros,
         cost_micros: null,
+        budget_periods,
+        budget_micros,
         result: null,
         created_at_ms: nowMs,
         closed_at_ms: null
       }
-      const reserve = reserveEntry(bookedFor(claim, attemptId), reserveMicros, nowMs)
-      return [insert('attempts', row), book(reserve)]
+      const reserve = reserveEntry(bookedFor(claim, attemptId), reserveMicros, part === 0 && ordinal === 0, nowMs)
+      return [insert('attempts', row), book(reserve), ...budgets.reserve(row)]
     },
 
     submit(claim, attemptId, jobId) {
@@ -58,14 +69,17 @@ export function createAttemptRecords({ database, sealer, insert, update }: Attem
       return [{ query: updateOpen(attemptId, values), expectRows: 1 }]
     },
 
-    close(claim, attemptId, ending, nowMs, isRefused) {
-      const { reserved_micros: reservedMicros } = heldAttempt(claim, attemptId)
+    close(claim, attemptId, ending, nowMs, kept) {
+      const attempt = heldAttempt(claim, attemptId)
+      const { reserved_micros: reservedMicros } = attempt
       const closed = settled(ending, reservedMicros)
-      const values = { ...closedValues(closed, nowMs), ...(isRefused ? {} : resultOf(claim, attemptId, ending)) }
+      const counted = countedMicros(closed, attempt)
+      const values = { ...closedValues(closed, counted, nowMs), ...(kept === 'everything' ? resultOf(claim, attemptId, ending) : {}) }
       return [
         { query: updateOpen(attemptId, values), expectRows: 1 },
         book(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
-        ...(isRefused ? [] : imageRows(ending))
+        ...(kept === 'nothing' ? [] : imageRows(ending)),
+        ...budgets.settle(attempt, counted)
       ]
     },
 
@@ -82,19 +96,27 @@ export function createAttemptRecords({ database, sealer, insert, update }: Attem
         // Two processes have seen the end of the same job: the first one booked it, and the one whose task it is brings the images.
         return [{ query: asFound.set(result), expectRows: 1 }, ...imageRows(ending)]
       }
+      // What was released as never sent may turn out to have been made at a price that nobody knows.
+      const counted = countedMicros(closed, {
+        ...row,
+        budget_micros: Math.max(row.budget_micros, heldAttempt(claim, row.id).budget_micros)
+      })
       return [
-        { query: asFound.set({ ...closedValues(closed, nowMs), ...result }), expectRows: 1 },
+        { query: asFound.set({ ...closedValues(closed, counted, nowMs), ...result }), expectRows: 1 },
         book(correctEntry(bookedFor(claim, row.id), row.cost_micros, closed, nowMs)),
-        ...('result' in result ? imageRows(ending) : [])
+        ...('result' in result ? imageRows(ending) : []),
+        ...budgets.settle(row, counted)
       ]
     },
 
     withdraw(claim, attemptId, nowMs) {
-      const { reserved_micros: reservedMicros } = heldAttempt(claim, attemptId)
+      const attempt = heldAttempt(claim, attemptId)
+      const { reserved_micros: reservedMicros } = attempt
       const closed = settled({ outcome: 'not_sent' }, reservedMicros)
       return [
+        ...budgets.releaseIfOpen(attemptId, attempt),
         bookIfOpen(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
-        { query: updateOpen(attemptId, closedValues(closed, nowMs)) }
+        { query: updateOpen(attemptId, closedValues(closed, 0, nowMs)) }
       ]
     }
   }
@@ -121,8 +143,13 @@ export function createAttemptRecords({ database, sealer, insert, update }: Attem
   }
 }
 
-function closedValues({ state, costMicros }: Settled, nowMs: number) {
-  return { state, cost_micros: costMicros, closed_at_ms: nowMs }
+function closedValues({ state, costMicros }: Settled, budgetMicros: number, nowMs: number) {
+  return { state, cost_micros: costMicros, budget_micros: budgetMicros, closed_at_ms: nowMs }
+}
+
+/** What an attempt counts in budgets when it is closed: its cost, and where that stays unknown what it counted before. */
+function countedMicros({ costMicros }: Settled, { budget_periods, budget_micros }: Counted): number {
+  return budget_periods === '' ? 0 : (costMicros ?? budget_micros)
 }
 
 function imageRows(ending: AttemptEnding): Statement[] {
@@ -130,9 +157,10 @@ function imageRows(ending: AttemptEnding): Statement[] {
 }
 
 function bookedFor(claim: HeldClaim, attemptId: string): Booked {
-  const { organizationId, apiKeyId, taskId } = claim
-  const { provider, model } = heldAttempt(claim, attemptId)
-  return { organization_id: organizationId, api_key_id: apiKeyId, task_id: taskId, attempt_id: attemptId, provider, model }
+  const { organizationId, apiKeyId, taskId, labels } = claim
+  const { provider, model, credential } = heldAttempt(claim, attemptId)
+  const ids = { organization_id: organizationId, api_key_id: apiKeyId, task_id: taskId, attempt_id: attemptId }
+  return { ...ids, provider, model, credential, ...labels }
 }
 
 function heldAttempt(claim: HeldClaim, attemptId: string): HeldAttempt {

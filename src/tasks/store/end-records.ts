@@ -1,13 +1,13 @@
 import type { PendingBlob } from '../../storage/blob-store.ts'
 import type { Database, Statement } from '../../storage/database.ts'
 import type { Fingerprints } from '../../storage/fingerprints.ts'
+import type { InsertRow } from '../../storage/insert-rows.ts'
 import { neverMs, type TaskRow, type TaskStateText } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import { callbackRow } from '../callbacks/callback-row.ts'
 import type { AttemptEnding, TaskEnding } from '../task-store.ts'
-import type { AttemptRecords } from './attempt-records.ts'
+import type { AttemptRecords, KeptOfResult } from './attempt-records.ts'
 import type { HeldClaim } from './held-claims.ts'
-import type { InsertRow } from './insert-rows.ts'
 import { expiryMs, sealResult } from './task-rows.ts'
 import type { UpdateRows } from './update-rows.ts'
 
@@ -49,14 +49,14 @@ export function createEndRecords(deps: EndRecordsDeps): EndRecords {
         // A repetition of what cost nothing is better begun anew than given its failure.
         ...(ending.consumesRequestId ? {} : { rejoined: 1 })
       }),
-      ...attemptEnds(claim, attempts, nowMs),
+      ...attemptEnds(claim, attempts, nowMs, 'images'),
       ...(ending.blobs ?? []).map(({ row }) => row),
       ...around({ ...claim, mayHaveEndlessImages }, ending, expiresAtMs, nowMs)
     ]
   }
 
   function requeue(claim: HeldClaim, attempts: ReadonlyMap<string, AttemptEnding>, nowMs: number): Statement[] {
-    return [update(claim, { state: 'queued', owner: null }), ...attemptEnds(claim, attempts, nowMs)]
+    return [update(claim, { state: 'queued', owner: null }), ...attemptEnds(claim, attempts, nowMs, 'everything')]
   }
 
   function around(
@@ -84,10 +84,10 @@ export function createEndRecords(deps: EndRecordsDeps): EndRecords {
     return unwritten ? { query: changed } : { query: changed, expectRows: 1 }
   }
 
-  function attemptEnds(claim: HeldClaim, endings: ReadonlyMap<string, AttemptEnding>, nowMs: number): Statement[] {
+  function attemptEnds(claim: HeldClaim, endings: ReadonlyMap<string, AttemptEnding>, nowMs: number, kept: KeptOfResult): Statement[] {
     const doubtful = [...claim.attempts].filter(([, { state }]) => state === 'doubtful')
     return [
-      ...[...endings].flatMap(([attemptId, ending]) => deps.attempts.close(claim, attemptId, ending, nowMs, false)),
+      ...[...endings].flatMap(([attemptId, ending]) => deps.attempts.close(claim, attemptId, ending, nowMs, kept)),
       ...doubtful.flatMap(([attemptId]) => deps.attempts.withdraw(claim, attemptId, nowMs))
     ]
   }
