@@ -3,6 +3,7 @@ import { loadConfig, type Settings, secretsOf } from '../config.ts'
 import { createLog, type Logger } from '../log.ts'
 import type { Server } from '../server.ts'
 import { firstKeyPath, saveFirstKey } from './first-key.ts'
+import { releaseMemoryWhenQuiet } from './release-memory.ts'
 import type { Ending, Terminal } from './terminal.ts'
 
 /** Starts the server and resolves when it has ended: 0 after SIGTERM or SIGINT, 1 after a fault. Rejects where it cannot start. */
@@ -24,10 +25,16 @@ export async function serve(terminal: Terminal): Promise<number> {
   const server = await Promise.race([start(settings, log), ended.then(() => undefined)])
   if (server !== undefined) {
     await announce(server, settings, terminal, log)
-    await close(server, await ended, settings, log)
+    const stopReleasing = releaseMemoryWhenQuiet(quietMs)
+    const ending = await ended
+    stopReleasing()
+    await close(server, ending, settings, log)
   }
   return faults === 0 ? 0 : 1
 }
+
+/** Without a request, after the start; then its memory is given back. */
+const quietMs = 1_000
 
 /** Time for closing files and sockets; after it the end of the process does so. */
 const closeMs = 5_000

@@ -1,5 +1,4 @@
 import type { Compilable, Kysely, SelectQueryBuilder } from 'kysely'
-import { openPostgresDatabase } from './postgres/postgres-database.ts'
 import type { Schema } from './schema.ts'
 import { openSqliteDatabase } from './sqlite/sqlite-database.ts'
 
@@ -33,8 +32,8 @@ export interface Database extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** What changed: the API keys, the queue of tasks, one task, the queue of callbacks. */
-export type Topic = 'api_keys' | 'queue' | 'callbacks' | `task ${string}`
+/** What changed: what is copied (`LiveCopies`), the queue of tasks, one task, the queue of callbacks. */
+export type Topic = 'settings' | 'queue' | 'callbacks' | `task ${string}`
 
 export interface Statement {
   query: Compilable
@@ -53,7 +52,9 @@ export interface DatabaseOptions {
  * Opens the database and brings its tables up to date. Throws a clear Error where it was written by a newer program, is no database, or
  * cannot be opened.
  */
-export function openDatabase(options: DatabaseOptions): Promise<Database> {
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const { dataDir, databaseUrl } = options
-  return databaseUrl === undefined ? openSqliteDatabase({ dataDir }) : openPostgresDatabase({ databaseUrl })
+  if (databaseUrl === undefined) return openSqliteDatabase({ dataDir })
+  const { openPostgresDatabase } = await import('./postgres/postgres-database.ts')
+  return openPostgresDatabase({ databaseUrl })
 }

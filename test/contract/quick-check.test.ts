@@ -1,5 +1,4 @@
-import { create, type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf'
-import { StructSchema } from '@bufbuild/protobuf/wkt'
+import { create, type DescMessage } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ImageSourceSchema, OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
@@ -15,6 +14,7 @@ import { GetModelRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { GetTaskRequestSchema, ListTasksRequestSchema, WatchTaskRequestSchema } from '../../gen/atelier/v1/task_service_pb.ts'
 import { createQuickCheck } from '../../src/contract/quick-check.ts'
 import { validator } from '../../src/contract/validator.ts'
+import { messages } from '../support/messages.ts'
 
 const types = [
   GenerateImagesRequestSchema,
@@ -67,47 +67,3 @@ test.each([
   expect(createQuickCheck(GenerateImagesRequestSchema)(request)).toBe(false)
   expect(validator.validate(GenerateImagesRequestSchema, request).kind).toBe('invalid')
 })
-
-/** Messages whose fields are mostly legal, at the limits of the rules, or just beyond them. */
-function messages(type: DescMessage, depth = 0): fc.Arbitrary<Message> {
-  if (type.typeName === StructSchema.typeName) return fc.constant({ a: 1 } as unknown as Message)
-  const fields = type.fields.filter((field) => !field.message || depth < 2)
-  const values = fields.map((field) => fc.option(valuesOf(field, depth), { nil: undefined, freq: 3 }))
-  return fc.tuple(...values).map((all) => {
-    const message = create(type) as unknown as Record<string, unknown>
-    for (const [place, value] of all.entries()) {
-      const field = fields[place]
-      if (!field || value === undefined) continue
-      if (field.oneof) message[field.oneof.localName] = { case: field.localName, value }
-      else message[field.localName] = value
-    }
-    return message as unknown as Message
-  })
-}
-
-function valuesOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
-  if (field.fieldKind === 'list') return fc.array(oneValue(field, depth), { maxLength: 3 })
-  return oneValue(field, depth)
-}
-
-function oneValue(field: DescField, depth: number): fc.Arbitrary<unknown> {
-  if (field.message) return messages(field.message, depth + 1)
-  if (field.enum) return fc.constantFrom(...field.enum.values.map(({ number }) => number), 0, 99)
-  switch (field.fieldKind === 'map' ? undefined : field.scalar) {
-    case ScalarType.STRING:
-      return fc.oneof(
-        fc.string({ maxLength: 12 }),
-        fc.constantFrom(63, 64, 65, 128, 255, 256, 257, 512, 513, 131_072, 131_073).map((length) => 'x'.repeat(length)),
-        fc.constantFrom(128, 129, 256, 257).map((length) => '🐈'.repeat(length))
-      )
-    case ScalarType.BOOL:
-      return fc.boolean()
-    case ScalarType.BYTES:
-      return fc.uint8Array({ maxLength: 4 })
-    case ScalarType.INT64:
-    case ScalarType.UINT64:
-      return fc.bigInt({ min: 0n, max: 1_000n })
-    default:
-      return fc.constantFrom(0, 1, 3, 4, 10, 11, 100, 101, 1000, 1001, 16_384, 16_385)
-  }
-}
