@@ -22,6 +22,8 @@ const labels: Record<TargetName, string> = {
   bare: 'bare Node proxy',
   atelier: 'Atelier',
   'atelier-tasks': 'Atelier, tasks on',
+  'atelier-guarded': 'Atelier, all on',
+  'atelier-postgres': 'Atelier, PostgreSQL',
   portkey: 'Portkey'
 }
 

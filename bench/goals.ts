@@ -85,6 +85,13 @@ const ratios: readonly { goal: string; figure: Figure; of: Side; to: Side; limit
     to: ['image', 'atelier'],
     limit: ['at most', 2]
   },
+  {
+    goal: 'budgets and limits on: CPU of a 256 B answer, to bare',
+    figure: 'cpuMsPerRequest',
+    of: ['guarded', 'atelier-guarded'],
+    to: ['guarded', 'bare'],
+    limit: ['at most', 5]
+  },
   { goal: 'tasks on: CPU of a 256 B answer, to bare', figure: 'cpuMsPerRequest', of: ['url', 'atelier-tasks'], to: ['url', 'bare'] },
   {
     goal: 'tasks on: CPU of a 2.2 MB answer, to bare',
@@ -124,6 +131,11 @@ export function judge(measurements: readonly Measurement[], startup: Startup | u
   })
   const queue = measurements.find(({ scenario }) => scenario === 'queue')
   if (queue) results.push(result('errors with 1,000 requests held and 10,000 tasks queued', queue.errors, ['at most', 0]))
+  const postgres = measurements.find(({ scenario }) => scenario === 'postgres')
+  if (postgres) {
+    results.push(result('on PostgreSQL: requests per second with everything on', postgres.perSecond, ['at least', 1_000]))
+    results.push(result('on PostgreSQL: errors', postgres.errors, ['at most', 0]))
+  }
   if (startup) results.push(result('ms from `npm start` until ready', startup.npmStartMs, ['at most', 1000]))
   if (startup?.idleRssMB !== undefined) results.push(result('MB of memory when idle', startup.idleRssMB, ['at most', 120]))
   return results

@@ -1,12 +1,13 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { taskModel } from './atelier-targets.ts'
 import type { LoadJob, LoadResult } from './load-job.ts'
 import { type ProcessUsage, readUsage } from './process-usage.ts'
 import { quantile } from './quantile.ts'
 import { freePort, readOutput, runProcess } from './run-process.ts'
 import { answerOf, type Scenario } from './scenarios.ts'
-import { type RunningTarget, type Target, type TargetName, taskModel } from './targets.ts'
+import type { RunningTarget, Target, TargetName } from './targets.ts'
 
 /** One target in one scenario: medians of its rounds. */
 export interface Measurement {

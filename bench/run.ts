@@ -18,6 +18,11 @@ const usage = `Usage: npm run bench -- [options]
   --out FILE        where to write the figures as JSON (bench/results/<time>.json)
   --profile DIR     leave CPU profiles of this gateway in that directory, for Chrome's developer tools
   --chart           draw docs/benchmark.svg from this run
+
+Scenario guarded measures a gateway with durable tasks, embedded, whose every request is under an organization's and a key's rate limits (requests,
+images, cost, in flight) and budgets and under the monthly budget, none of which it reaches, with metadata for the usage: 64 requests in flight,
+compared with the bare proxy. Scenario postgres measures the same gateway on PostgreSQL for 60 s: requests per second and errors, with client,
+upstream, database, bucket and gateway on this machine. It needs PostgreSQL's programs and \`npm run install:clients\`.
 `
 
 const { values } = parseArgs({

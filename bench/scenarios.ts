@@ -22,7 +22,17 @@ export interface Scenario {
   tasks?: Omit<TaskLoad, 'model' | 'answer'> & Pick<Scenario, 'upstream'>
 }
 
-export type ScenarioName = 'url' | 'image' | 'four-images' | 'held' | 'queue' | 'slow-reader' | 'grpc' | 'grpc-stream'
+export type ScenarioName =
+  | 'url'
+  | 'guarded'
+  | 'postgres'
+  | 'image'
+  | 'four-images'
+  | 'held'
+  | 'queue'
+  | 'slow-reader'
+  | 'grpc'
+  | 'grpc-stream'
 
 const proxies = ['nginx', 'bare', 'atelier', 'atelier-tasks', 'portkey'] as const
 
@@ -37,6 +47,32 @@ export const scenarios: readonly Scenario[] = [
     durationMs: 3_000,
     warmUpMs: 10_000,
     rounds: 5,
+    verifyEvery: 16,
+    pauseMs: 0
+  },
+  {
+    name: 'guarded',
+    title: '256 B answer with a link, 64 requests in flight, under budgets and limits',
+    upstream: { answer: 'url', holdMs: 0 },
+    protocol: 'rest',
+    targets: ['bare', 'atelier-tasks', 'atelier-guarded'],
+    connections: 64,
+    durationMs: 3_000,
+    warmUpMs: 10_000,
+    rounds: 5,
+    verifyEvery: 16,
+    pauseMs: 0
+  },
+  {
+    name: 'postgres',
+    title: 'the same for 60 s on PostgreSQL, with client, upstream, database and gateway on this machine',
+    upstream: { answer: 'url', holdMs: 0 },
+    protocol: 'rest',
+    targets: ['atelier-postgres'],
+    connections: 64,
+    durationMs: 60_000,
+    warmUpMs: 10_000,
+    rounds: 1,
     verifyEvery: 16,
     pauseMs: 0
   },

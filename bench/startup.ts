@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { startArguments } from './atelier-targets.ts'
 import { childrenOf, readUsage } from './process-usage.ts'
 import { quantile } from './quantile.ts'
 import { freePort } from './run-process.ts'
-import { startArguments } from './targets.ts'
 
 /** Medians of several starts on a machine that has started it before. */
 export interface Startup {

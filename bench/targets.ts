@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
+import { atelierTargets } from './atelier-targets.ts'
 import { freePort, type RunningProcess, runProcess } from './run-process.ts'
 
 /** A server between the load and the fake upstream. */
@@ -14,7 +15,7 @@ export interface Target {
   start(options: StartOptions): Promise<RunningTarget>
 }
 
-export type TargetName = 'atelier' | 'atelier-tasks' | 'bare' | 'nginx' | 'portkey'
+export type TargetName = 'atelier' | 'atelier-tasks' | 'atelier-guarded' | 'atelier-postgres' | 'bare' | 'nginx' | 'portkey'
 
 export interface StartOptions {
   /** What `/images/generations` is appended to. */
@@ -32,56 +33,9 @@ export interface RunningTarget extends RunningProcess {
   headers: Record<string, string>
 }
 
-/** What tasks that nobody waits for are made with. */
-export const taskModel = 'thumbnail'
-
 const here = import.meta.dirname
-const apiKey = 'sk-bench-0123456789abcdefghij'
 const upstreamKey = 'sk-upstream-0123456789'
 const route = '/images/generations'
-
-const atelier: Target = {
-  name: 'atelier',
-  describe: () =>
-    'this gateway with `tasks: off`: authentication, validation, routing, a log line and metrics for each request; nothing is kept',
-  unavailable: () => undefined,
-  start: (options) => startAtelier('off', options)
-}
-
-const atelierTasks: Target = {
-  name: 'atelier-tasks',
-  describe: () =>
-    'this gateway as it is by default: each request is also recorded on the disk before it is sent, and its images are stored while they pass',
-  unavailable: () => undefined,
-  start: (options) => startAtelier('on', options)
-}
-
-async function startAtelier(tasks: 'on' | 'off', options: StartOptions): Promise<RunningTarget> {
-  const { directory, profileDirectory } = options
-  const port = await freePort()
-  const config = join(directory, 'atelier.yaml')
-  await writeFile(config, atelierConfig(tasks, options))
-  const running = await runProcess({
-    command: process.execPath,
-    args: [...profileFlags(profileDirectory), ...startArguments()],
-    environment: {
-      ATELIER_CONFIG: config,
-      ATELIER_LISTEN: `127.0.0.1:${port}`,
-      ATELIER_DATA_DIR: join(directory, 'data'),
-      ATELIER_API_KEY: apiKey,
-      OPENAI_API_KEY: upstreamKey
-    },
-    port,
-    logFile: join(directory, 'log')
-  })
-  return { ...running, url: `http://127.0.0.1:${port}/v1${route}`, headers: { authorization: `Bearer ${apiKey}` } }
-}
-
-function atelierConfig(tasks: 'on' | 'off', { upstreamUrl, taskUpstreamUrl }: StartOptions): string {
-  const config = `tasks: ${tasks}\nproviders:\n  openai:\n    base_url: ${upstreamUrl}\n    max_connections: 1024\n`
-  if (taskUpstreamUrl === undefined) return config
-  return `${config}  quick:\n    adapter: openai\n    base_url: ${taskUpstreamUrl}\n    api_key: ${upstreamKey}\n    models: [${taskModel}]\n`
-}
 
 const bare: Target = {
   name: 'bare',
@@ -140,22 +94,9 @@ const portkey: Target = {
 }
 
 /** In the order in which they are measured and shown. */
-export const targets: readonly Target[] = [nginx, bare, atelier, atelierTasks, portkey]
+export const targets: readonly Target[] = [nginx, bare, ...atelierTargets, portkey]
 
 const portkeyPath = join(here, 'peers/node_modules/@portkey-ai/gateway/build/start-server.js')
-
-/** What `npm start` gives to Node: its flags and the program. */
-export function startArguments(): string[] {
-  const { scripts }: { scripts: { start: string } } = JSON.parse(readFileSync(join(here, '../package.json'), 'utf8'))
-  return scripts.start
-    .split(' ')
-    .slice(1)
-    .map((argument) => (argument.startsWith('-') ? argument : join(here, '..', argument)))
-}
-
-function profileFlags(directory: string | undefined): string[] {
-  return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(directory)}`]
-}
 
 function installPeers(): string | undefined {
   if (existsSync(portkeyPath)) return undefined

@@ -35,6 +35,35 @@ test('measures this gateway, without and with tasks, beside a bare proxy, and ev
   }
 })
 
+test('measures this gateway with budgets and limits on, embedded and on PostgreSQL', { timeout: 120_000 }, async () => {
+  await using directory = await createTemporaryDirectory()
+  const out = join(directory.path, 'result.json')
+  const wanted = [
+    '--scenario',
+    'guarded',
+    '--scenario',
+    'postgres',
+    '--target',
+    'bare',
+    '--target',
+    'atelier-guarded',
+    '--target',
+    'atelier-postgres'
+  ]
+  const { code, stdout } = await runProgram(['--quick', ...wanted, '--out', out], { script: run, directory: directory.path })
+  expect({ code, stdout }).toEqual({
+    code: 0,
+    stdout: expect.stringMatching(/^\| on PostgreSQL: requests per second with everything on .*\| at least 1000 \|/m)
+  })
+  expect(stdout).toMatch(/^\| budgets and limits on: CPU of a 256 B answer, to bare .*\| +at most 5 \|/m)
+  const { measurements }: Report = JSON.parse(await readFile(out, 'utf8'))
+  expect(measurements.map(({ scenario, target, errors }) => [scenario, target, errors])).toEqual([
+    ['guarded', 'bare', 0],
+    ['guarded', 'atelier-guarded', 0],
+    ['postgres', 'atelier-postgres', 0]
+  ])
+})
+
 test('finds what has become worse between two results', async () => {
   await using directory = await createTemporaryDirectory()
   const [before, after] = [join(directory.path, 'before.json'), join(directory.path, 'after.json')]

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { chown, glob, readdir, readFile } from 'node:fs/promises'
+import { existsSync, globSync } from 'node:fs'
+import { chown, readdir, readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -22,14 +22,14 @@ export interface PostgresCluster extends AsyncDisposable {
   kill9(): Promise<void>
 }
 
-/** A PostgreSQL server with its own data in a temporary directory, as safe against a crash as one in production. */
-export async function startPostgres(): Promise<PostgresCluster> {
+/** A PostgreSQL server with its own data in a temporary directory, as safe against a crash as one in production. `settings` go before its own. */
+export async function startPostgres({ settings: given = [] }: { settings?: readonly string[] } = {}): Promise<PostgresCluster> {
   const directory = await createTemporaryDirectory()
   const data = join(directory.path, 'data')
   const user = await serverUser()
   if (user !== undefined) await chown(directory.path, user.uid, user.gid)
-  await run(await findProgram('initdb'), ['-D', data, '-U', 'atelier', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'])
-  const postgres = await findProgram('postgres')
+  await run(findProgram('initdb'), ['-D', data, '-U', 'atelier', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'])
+  const postgres = findProgram('postgres')
   let server: ChildProcess | undefined
   let databases = 0
   const cluster: PostgresCluster = {
@@ -64,7 +64,14 @@ export async function startPostgres(): Promise<PostgresCluster> {
   return cluster
 
   async function tryToStart(): Promise<boolean> {
-    const settings = ['listen_addresses=', 'shared_buffers=32MB', 'max_connections=200', 'deadlock_timeout=100ms', 'lc_messages=C']
+    const settings = [
+      'listen_addresses=',
+      'shared_buffers=32MB',
+      'max_connections=200',
+      'deadlock_timeout=100ms',
+      'lc_messages=C',
+      ...given
+    ]
     const args = ['-D', data, '-k', directory.path, ...settings.flatMap((setting) => ['-c', setting])]
     const child = spawn(postgres, args, { ...user, cwd: directory.path, stdio: ['ignore', 'ignore', 'pipe'] })
     const isReady = await new Promise<boolean>((resolve, reject) => {
@@ -103,14 +110,21 @@ async function serverUser(): Promise<{ uid: number; gid: number } | undefined> {
   throw new Error('there is no user postgres and no user nobody to run PostgreSQL as')
 }
 
-/** Debian keeps the programs of the server off the PATH. */
-async function findProgram(name: string): Promise<string> {
-  const installed = await Array.fromAsync(glob(`/usr/lib/postgresql/*/bin/${name}`))
-  const newestFirst = installed.toSorted((one, other) => versionOf(other) - versionOf(one))
-  const candidates = [...(process.env.PATH ?? '').split(delimiter).map((directory) => join(directory, name)), ...newestFirst]
-  const found = candidates.find((path) => existsSync(path))
+export function isPostgresInstalled(): boolean {
+  return programPath('postgres') !== undefined
+}
+
+function findProgram(name: string): string {
+  const found = programPath(name)
   if (found === undefined) throw new Error(`PostgreSQL is not installed: there is no ${name}`)
   return found
+}
+
+/** Debian keeps the programs of the server off the PATH. */
+function programPath(name: string): string | undefined {
+  const newestFirst = globSync(`/usr/lib/postgresql/*/bin/${name}`).toSorted((one, other) => versionOf(other) - versionOf(one))
+  const candidates = [...(process.env.PATH ?? '').split(delimiter).map((directory) => join(directory, name)), ...newestFirst]
+  return candidates.find((path) => existsSync(path))
 }
 
 function versionOf(path: string): number {
