@@ -35,7 +35,27 @@ const scopeOfRpc: Record<string, string | readonly string[]> = {
   'atelier.v1.AdminService.GetApiKey': 'admin',
   'atelier.v1.AdminService.ListApiKeys': 'admin',
   'atelier.v1.AdminService.UpdateApiKey': 'admin',
-  'atelier.v1.AdminService.RevokeApiKey': 'admin'
+  'atelier.v1.CredentialService.SetCredential': 'admin',
+  'atelier.v1.CredentialService.GetCredential': 'admin',
+  'atelier.v1.CredentialService.ListCredentials': 'admin',
+  'atelier.v1.CredentialService.DeleteCredential': 'admin',
+  'atelier.v1.BudgetService.SetBudget': 'admin',
+  'atelier.v1.BudgetService.GetBudget': 'admin',
+  'atelier.v1.BudgetService.ListBudgets': 'admin',
+  'atelier.v1.BudgetService.DeleteBudget': 'admin',
+  'atelier.v1.AdminService.RevokeApiKey': 'admin',
+  'atelier.v1.RateLimitService.SetRateLimit': 'admin',
+  'atelier.v1.RateLimitService.ListRateLimits': 'admin',
+  'atelier.v1.RateLimitService.DeleteRateLimit': 'admin',
+  'atelier.v1.ContentPolicyService.SetContentPolicy': 'admin',
+  'atelier.v1.ContentPolicyService.GetContentPolicy': 'admin',
+  'atelier.v1.ContentPolicyService.ListContentPolicies': 'admin',
+  'atelier.v1.ContentPolicyService.DeleteContentPolicy': 'admin',
+  'atelier.v1.MasterKeyService.GetMasterKeyStatus': 'admin',
+  'atelier.v1.MasterKeyService.RotateMasterKey': 'admin',
+  'atelier.v1.MasterKeyService.Reseal': 'admin',
+  'atelier.v1.UsageService.QueryUsage': 'admin',
+  'atelier.v1.UsageService.ListLedgerEntries': 'admin'
 }
 const scopeOfRoute: Record<string, string | readonly string[]> = {
   'POST /v1/images/generations': 'generate',
