@@ -44,8 +44,14 @@ Commands
   version            print the version (--version, -v)
 
 Commands that talk to a running server
-  orgs               create, list, disable and enable organizations
+  orgs               create, list, update, disable and enable organizations
   keys               create, list, update and revoke API keys
+  credentials        set, list and delete organizations' own keys for providers
+  limits             set, list and delete rate limits of organizations and keys
+  usage [export]     what was used and what it cost, by day, key, model and more; every booking
+  budgets            set, list and delete budgets of organizations and keys
+  policy             set, show, list and delete what organizations may not ask for
+  master-key         change the key that everything is sealed with, and what needs earlier ones
   models             list the models and what each can do
   generate           make an image: atelier generate "a cat" -o cat.png
 
@@ -61,6 +67,15 @@ Environment
   ATELIER_MASTER_KEY     32 bytes in base64 from which other keys are derived; a file in the data directory
   ATELIER_PREVIOUS_MASTER_KEYS
                          earlier ones, separated by commas, for what they sealed and signed
+  ATELIER_MONTHLY_BUDGET_USD
+                         the most that all requests may cost at providers in a month; no limit
+  ATELIER_UNKNOWN_PRICE_USD
+                         what a request counts there whose price is not known; it is refused
+  ATELIER_ALLOW_REQUEST_CREDENTIALS
+                         true: callers may bring a key for a provider with a request
+  ATELIER_ALLOW_PROVIDER_KEY_ONLY
+                         true: and need no key of this server then
+  ATELIER_CUSTOM_HOSTS   origins at which they may have a provider called, separated by commas
   ATELIER_LOG_LEVEL      trace, debug, info, warn, error, fatal or silent; info
   DATABASE_URL           PostgreSQL for any number of processes; a database in the data directory
   ATELIER_S3_BUCKET      S3-compatible store for images; the data directory

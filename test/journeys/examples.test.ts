@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, describe, expect, test } from 'vitest'
+import { broughtKey, startOpenToKeys } from '../support/brought-keys.ts'
 import { needsFiles } from '../support/debian.ts'
 import { download, startGateway } from '../support/gateway.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -10,9 +11,11 @@ import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 const examples = join(import.meta.dirname, '../../examples')
 const pythonPackages = join(import.meta.dirname, '../support/python-packages')
 const gateway = await startGateway()
+const open = await startOpenToKeys({ ATELIER_ALLOW_REQUEST_CREDENTIALS: 'true', ATELIER_ALLOW_PROVIDER_KEY_ONLY: 'true' })
 const directory = await createTemporaryDirectory()
 afterAll(async () => {
   await gateway[Symbol.asyncDispose]()
+  await open[Symbol.asyncDispose]()
   await directory[Symbol.asyncDispose]()
 })
 interface Expected {
@@ -189,6 +192,24 @@ describe.each(Object.entries(programs))('%s', (file, { asked, prints, writes }) 
     const url = prints.exec(stdout.toString())?.groups?.url
     if (url !== undefined) expect((await sharp(await download(url)).metadata()).format).toBe('png')
     if (writes !== undefined) expect((await sharp(await readFile(join(directory.path, writes))).metadata()).format).toBe('png')
+  })
+})
+
+describe('the snippets of Portkey’s documentation, which hold a key for the provider', () => {
+  const files = [...Object.keys(curlExamples), ...Object.keys(programs)].filter((file) => file.startsWith('002/'))
+
+  test.each(files)('%s runs with that key and no other, where the operator allows it', async (file) => {
+    const isPython = file.endsWith('.py')
+    const command = file.endsWith('.sh') ? 'bash' : isPython ? '/usr/bin/python3' : process.execPath
+    const environment = {
+      ATELIER_URL: open.url,
+      ATELIER_API_KEY: broughtKey,
+      ...(isPython && { PYTHONPATH: pythonPackages, PYTHONDONTWRITEBYTECODE: '1' })
+    }
+    const calls = open.openai.requests.length
+    const { code, stderr } = await run(command, [join(examples, file)], environment)
+    expect([code, stderr, open.lastKey()]).toEqual([0, '', broughtKey])
+    expect(open.openai.requests.length).toBeGreaterThan(calls)
   })
 })
 
