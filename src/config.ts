@@ -7,6 +7,7 @@ import { type Draft, emptyDraft } from './config/draft.ts'
 import { makeSettings } from './config/make-settings.ts'
 import { readEnvironment, unknownVariables } from './config/read-environment.ts'
 import type { ReadYamlOptions } from './config/read-yaml.ts'
+import type { ConfiguredBudget } from './ledger/configured-budget.ts'
 import type { PriceRule } from './ledger/price-list.ts'
 import type { RetiredPolicy } from './routing/retired.ts'
 
@@ -37,6 +38,11 @@ export interface Settings {
   /** Written name to `provider/model` or a model's name. Has no prototype, so that any name can be looked up. */
   aliases: Record<string, string>
   egressAllow: string[]
+  /** Whether callers may bring a provider's key with a request, and whether that alone is enough to call. */
+  allowRequestCredentials: boolean
+  allowProviderKeyOnly: boolean
+  /** Origins at which a caller may have a provider called with a key of its own. */
+  customHosts: string[]
   /** The operator's own catalog files, after the built-in ones. */
   catalogFiles: string[]
   tls?: { certificateFile: string; keyFile: string }
@@ -53,6 +59,8 @@ export interface Settings {
   /** For how long any other task and its result are kept from their end on. */
   keepTasksSeconds: number
   linkLifetimeSeconds: number
+  /** The most that everything together may cost at providers in a month. Unset: no limit. */
+  monthlyBudget?: ConfiguredBudget
   /** What callers are charged; the first rule that fits counts. */
   prices: PriceRule[]
   priceUnit: string

@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf'
+import type { CredentialKind } from '../gen/atelier/v1/credential_pb.ts'
 import type { Cost, ImageOutcome, ResolvedParameters, Usage, Warning } from '../gen/atelier/v1/image_pb.ts'
 import type { ImageBody } from './images/image-body.ts'
 
@@ -42,6 +43,8 @@ export type GenerationEvent =
       cost?: Cost
       warnings?: readonly Warning[]
       providerFields?: JsonObject
+      /** Whose keys the provider was called with; a provider does not say so. */
+      credentials?: CredentialKind[]
     }
 
 export function isImageBody(image: ImageBody | ImageLink): image is ImageBody {

@@ -36,6 +36,7 @@ import type { Call, NeededScope } from './call.ts'
 import { gatewayError } from './errors.ts'
 import { untilOver } from './events/event-iterators.ts'
 import type { GenerationEvent } from './events.ts'
+import { type ChooseByModel, withoutSlug } from './invoke/choose-by-model.ts'
 import { withVariationPrompt } from './services/create-variations.ts'
 import type { EditOrder, VariationOrder } from './services/plan-edit-run.ts'
 import { disposeUploads, disposingUploads, type InputSource } from './services/take-inputs.ts'
@@ -74,9 +75,13 @@ export interface Services
   estimateCost(request: GenerateImagesRequest, call: Call): EstimateCostResponse
   listModels(call: Call): ListModelsResponse
   getModel(request: GetModelRequest, call: Call): GetModelResponse
+  chooseByModel: ChooseByModel
 }
 
-/** What happens to every request before its service sees it: the key's scope, the schema's rules, one spelling, and a free place. */
+/**
+ * What happens to every request before its service sees it: the key's scope, the schema's rules, the provider that the model's name chooses,
+ * one spelling, and a free place.
+ */
 export function createOperations(options: { maxInFlight: number }, services: Services): Operations {
   const validate = createValidate([
     GenerateImagesRequestSchema,
@@ -109,15 +114,18 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
     validate(type, request)
   }
 
+  const normalize = (request: GenerateImagesRequest, call: Call) =>
+    normalizeGenerateImages(withoutSlug(request, call, services.chooseByModel))
+
   const admitted = (operation: TaskOrder['operation'], call: Call): TaskOrder['operation'] => {
     if (operation.kind === 'generation') {
       admit(GenerateImagesRequestSchema, operation.request, call)
-      return { ...operation, request: normalizeGenerateImages(operation.request) }
+      return { ...operation, request: normalize(operation.request, call) }
     }
     const given = operation.order.parameters
     const parameters = operation.kind === 'variation' ? withVariationPrompt(given) : given
     admit(GenerateImagesRequestSchema, parameters, call, 'edit')
-    const normalized = normalizeGenerateImages(parameters)
+    const normalized = normalize(parameters, call)
     return operation.kind === 'edit'
       ? { ...operation, order: { ...operation.order, parameters: normalized } }
       : { ...operation, order: { ...operation.order, parameters: normalized } }
@@ -127,14 +135,14 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
     generateImages: (request, call, ways = {}) =>
       inOnePlace(() => {
         admit(GenerateImagesRequestSchema, request, call)
-        return services.generateImages(normalizeGenerateImages(request), call, ways)
+        return services.generateImages(normalize(request, call), call, ways)
       }),
     editImages: (order, call, ways = {}) =>
       disposingUploads(
         [...order.images, order.mask],
         inOnePlace(() => {
           admit(GenerateImagesRequestSchema, order.parameters, call, 'edit')
-          return services.editImages({ ...order, parameters: normalizeGenerateImages(order.parameters) }, call, ways)
+          return services.editImages({ ...order, parameters: normalize(order.parameters, call) }, call, ways)
         })
       ),
     createVariations: (order, call, ways = {}) =>
@@ -143,7 +151,7 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
         inOnePlace(() => {
           const parameters = withVariationPrompt(order.parameters)
           admit(GenerateImagesRequestSchema, parameters, call, 'edit')
-          return services.createVariations({ ...order, parameters: normalizeGenerateImages(parameters) }, call, ways)
+          return services.createVariations({ ...order, parameters: normalize(parameters, call) }, call, ways)
         })
       ),
     createTask: async (order, call) => {
@@ -190,7 +198,7 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
       if (!request) throw gatewayError('MISSING_PARAMETER', { param: 'request' })
       // Not as a part of the outer message, so that errors name parameters as they do for the request itself.
       validate(GenerateImagesRequestSchema, request)
-      return services.estimateCost(normalizeGenerateImages(request), call)
+      return services.estimateCost(normalize(request, call), call)
     },
     listModels: async (_, call) => {
       requireScope(call.caller, 'generate')
@@ -198,7 +206,7 @@ export function createOperations(options: { maxInFlight: number }, services: Ser
     },
     getModel: async (request, call) => {
       admit(GetModelRequestSchema, request, call)
-      return services.getModel(request, call)
+      return services.getModel({ ...request, name: services.chooseByModel(request.name, call) }, call)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers'
 import { askSecret } from './cli/ask-secret.ts'
 import { runCli } from './cli/cli.ts'
 import type { Ending } from './cli/terminal.ts'
@@ -16,7 +17,9 @@ process.exit(
     directory: process.cwd(),
     stdout: process.stdout,
     stderr: process.stderr,
-    ...(process.stdin.isTTY && { askSecret: (question) => askSecret(question, process.stdin, process.stderr) }),
+    ...(process.stdin.isTTY
+      ? { askSecret: (question) => askSecret(question, process.stdin, process.stderr) }
+      : { readInput: () => text(process.stdin) }),
     watch
   })
 )

@@ -1,45 +1,51 @@
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Catalog } from '../gen/atelier/v1/catalog_pb.ts'
 import packageJson from '../package.json' with { type: 'json' }
-import { type ApiKeyStore, type ConfiguredApiKey, createApiKeyStore } from './admission/api-key-store.ts'
 import { createAuthenticator } from './admission/authenticate.ts'
-import { callerScopes, operatorKeys } from './admission/operator-keys.ts'
-import type { ProviderSettings, Settings } from './config.ts'
+import { createProviderKeyCallers } from './admission/provider-key-callers.ts'
+import type { Settings } from './config.ts'
 import { createDelivery } from './delivery/deliver.ts'
 import { host } from './delivery/host.ts'
 import { createTranscoder } from './delivery/transcode.ts'
-import { createAdminOperations } from './invoke/admin-operations.ts'
+import { createChooseByModel } from './invoke/choose-by-model.ts'
 import { createOperations } from './invoke.ts'
+import { createBudgets } from './ledger/budgets.ts'
+import { syncConfiguredBudget } from './ledger/configured-budget.ts'
 import { createPrices } from './ledger/prices.ts'
 import type { Logger } from './log.ts'
-import type { Provider } from './providers/provider.ts'
-import { createSketchProvider } from './providers/sketch.ts'
-import type { ConfiguredProvider } from './routing/attempt.ts'
 import { loadCatalog } from './routing/catalog.ts'
+import { createCredentials } from './routing/credentials.ts'
 import { createModels } from './routing/models.ts'
-import { adapters } from './server/adapters.ts'
+import { createModelsOfCall } from './routing/models-of-call.ts'
+import { createProviderNames } from './routing/provider-names.ts'
+import { configureProviders } from './server/configure-providers.ts'
+import { createCustomHosts } from './server/custom-hosts.ts'
+import { openAdministration } from './server/open-administration.ts'
+import { openApiKeys } from './server/open-api-keys.ts'
+import { openContentPolicies } from './server/open-content-policies.ts'
+import { openMetrics } from './server/open-metrics.ts'
+import { openRateLimits } from './server/open-rate-limits.ts'
 import { openStorage } from './server/open-storage.ts'
+import { platformCredentials, withOwnKeys } from './server/platform-credentials.ts'
 import { startTasks } from './server/start-tasks.ts'
-import { createApiKeys } from './services/api-keys.ts'
+import { createCostGate } from './services/cost-gate.ts'
 import { createCreateVariations } from './services/create-variations.ts'
 import { createDeleteImage } from './services/delete-image.ts'
 import { createEditImages } from './services/edit-images.ts'
 import { createEstimateCost } from './services/estimate-cost.ts'
 import { createGenerateImages } from './services/generate-images.ts'
 import { createGetModel, createListModels } from './services/models.ts'
-import { createOrganizations } from './services/organizations.ts'
 import { createPlanEdit } from './services/plan-edit-run.ts'
 import { createPlanGeneration } from './services/plan-run.ts'
 import { createUploadImage } from './services/upload-image.ts'
+import { createLiveCopies } from './storage/live-copies.ts'
 import type { Checkpoint } from './tasks/checkpoint.ts'
-import { createUpstreamClient } from './upstream/client.ts'
 import { createUntrustedUrlFetcher } from './upstream/untrusted-url.ts'
 import { createCors } from './wire/cors.ts'
 import { createDownloads } from './wire/downloads.ts'
 import { createListener, type ListenerOptions } from './wire/listener.ts'
-import { createMetrics } from './wire/metrics.ts'
+import { createProviderChoices } from './wire/provider-choice.ts'
 import { createRequestRecords } from './wire/request-record.ts'
 import { createRestHandler, createRestRoutes } from './wire/rest.ts'
 import { createRpcHandler } from './wire/rpc.ts'
@@ -63,7 +69,7 @@ export interface ServerDeps {
 
 /** Listens, and builds every part in order. Throws where a setting, the data directory or the port cannot be used. */
 export async function startServer(settings: Settings, deps: ServerDeps): Promise<Server> {
-  const { log } = deps
+  const { log, leaseMs = 15_000 } = deps
   await using parts = new AsyncDisposableStack()
 
   const built = Promise.withResolvers<void>()
@@ -74,39 +80,53 @@ export async function startServer(settings: Settings, deps: ServerDeps): Promise
 
   const storage = await openStorage(settings, settings.publicUrl ?? url, parts, log)
   const { database, links, blobs, scratch, uploads } = storage
-  const keys = parts.use(await createApiKeyStore({ database }))
-  await keys.syncConfigured(configuredKeys(settings))
-  const firstKey = keys.isEmpty('generate') ? await createFirstKey(settings, keys) : undefined
+  const copies = parts.use(await createLiveCopies({ database }))
+  const { keys, firstKey } = await openApiKeys(settings, { database, copies }, parts)
+  await syncConfiguredBudget(settings.monthlyBudget, { database, copies })
+  const budgets = await createBudgets({ database, copies })
 
   const transcoder = parts.use(createTranscoder({ maxConcurrent: 2 }, { scratch }))
   const fetcher = parts.use(createUntrustedUrlFetcher({ allow: settings.egressAllow }))
   const catalog = loadCatalog({ files: settings.catalogFiles })
-  const providers = new Map(settings.providers.map((provider) => [provider.name, configure(provider, catalog, parts)]))
-  const models = createModels(settings, { catalog })
+  const customHosts = parts.use(createCustomHosts({ origins: settings.customHosts, allow: settings.egressAllow }))
+  const providers = configureProviders(settings, { catalog, customHosts }, parts)
+  const credentialDeps = { database, copies, sealer: storage.credentialSealer, log }
+  const credentials = parts.use(await createCredentials({ platform: platformCredentials(settings, catalog) }, credentialDeps))
+  const modelsOf = createModelsOfCall({ models: createModels(settings, { catalog }), credentials })
   const prices = createPrices(settings)
-  const planning = { models, providers, prices, uploads, blobs, fetcher }
+  const planning = { modelsOf, providers, prices, uploads, blobs, fetcher }
   const planGeneration = createPlanGeneration(settings, planning)
   const planEdit = createPlanEdit(settings, planning)
 
+  const { contentGate, contentPolicyOperations } = await openContentPolicies({ ...storage, copies, fetcher })
+  const rateLimits = { isShared: settings.databaseUrl !== undefined, leaseMs }
+  const { rateLimitGate, rateLimitOperations } = await openRateLimits(rateLimits, { database, copies }, parts)
+
+  const metrics = openMetrics(settings, { catalog, database })
   const draining = new AbortController()
   const { runner, tasks, drain, sweep } = await startTasks(
     settings,
     {
       ...storage,
       providers,
+      credentials,
       delivery: createDelivery({ fetcher, blobs, links, transcoder }),
       fetcher,
       planGeneration,
       planEdit,
+      budgets,
+      gates: [createCostGate({ keepsTasks: settings.tasks === 'on' }, { budgets }), rateLimitGate, contentGate],
       log,
+      meter: metrics.tasks,
       version: packageJson.version,
       draining: draining.signal,
       checkpoint: deps.checkpoint ?? (() => undefined),
-      ...(deps.leaseMs !== undefined && { leaseMs: deps.leaseMs })
+      leaseMs
     },
     parts
   )
   parts.defer(sweepRegularly([sweep, blobs.sweep], log))
+  const names = createProviderNames([...providers.keys()], { catalog, credentials })
   const operations = createOperations(settings, {
     ...tasks,
     generateImages: createGenerateImages({ planGeneration, runner }),
@@ -114,21 +134,26 @@ export async function startServer(settings: Settings, deps: ServerDeps): Promise
     createVariations: createCreateVariations({ planEdit, runner }),
     uploadImage: createUploadImage({ uploads, blobs }),
     deleteImage: createDeleteImage({ blobs }),
-    estimateCost: createEstimateCost({ models, providers, prices }),
-    listModels: createListModels({ models }),
-    getModel: createGetModel({ models })
+    chooseByModel: createChooseByModel({ names, modelsOfCall: modelsOf }),
+    estimateCost: createEstimateCost({ modelsOf, providers, prices }),
+    listModels: createListModels({ modelsOf }),
+    getModel: createGetModel({ modelsOf })
   })
 
-  const admin = createAdminOperations({
-    organizations: createOrganizations({ database, keys }),
-    apiKeys: createApiKeys({ database, keys })
-  })
+  const administered = [
+    ...openAdministration(settings, { ...storage, copies, keys, credentials }),
+    rateLimitOperations,
+    contentPolicyOperations
+  ]
 
+  const callerWithProviderKey = settings.allowProviderKeyOnly
+    ? await createProviderKeyCallers({ providers: withOwnKeys(settings, catalog) }, { ...storage, copies })
+    : undefined
   const unready = () => (draining.signal.aborted ? 'shutting down' : undefined)
-  const metrics = createMetrics()
   const wire = {
     operations,
-    authenticator: createAuthenticator({ keys }),
+    authenticator: createAuthenticator({ keys, ...(callerWithProviderKey && { callerWithProviderKey }) }),
+    choices: createProviderChoices(settings, names),
     openRecord: createRequestRecords({ log, metrics }),
     cors: createCors(settings.corsOrigins),
     log,
@@ -139,7 +164,7 @@ export async function startServer(settings: Settings, deps: ServerDeps): Promise
   const rest = createRestHandler(createRestRoutes(settings, restDeps), restDeps)
   const rpc = createRpcHandler({
     ...wire,
-    admin,
+    administered,
     uploads,
     hostImage: (image, provider, call) =>
       host(image, { provider, linkLifetimeSeconds: settings.linkLifetimeSeconds }, call, { blobs, links })
@@ -179,24 +204,6 @@ function urlOf(address: { host: string; port: number }, settings: Settings): str
   return `${settings.tls ? 'https' : 'http'}://${host}:${address.port}`
 }
 
-function configuredKeys(settings: Settings): ConfiguredApiKey[] {
-  return [
-    ...(settings.apiKey === undefined ? [] : [{ key: settings.apiKey, scopes: callerScopes }]),
-    ...(settings.adminKey === undefined ? [] : [{ key: settings.adminKey, scopes: ['admin'] as const }])
-  ]
-}
-
-/** Only for a server that nobody else can reach: on any other address, whoever comes first would read the key from the terminal. */
-async function createFirstKey(settings: Settings, keys: ApiKeyStore): Promise<string> {
-  const { host } = settings.listen
-  if (!/^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)) {
-    throw new Error(
-      `listening on ${host} needs an API key: set ATELIER_API_KEY, or make one with \`atelier new-key\` before the first start`
-    )
-  }
-  return (await keys.create(operatorKeys.caller)).key
-}
-
 function sweepRegularly(sweeps: readonly ((nowMs: number) => Promise<number>)[], log: Logger): () => void {
   const sweepAll = async () => {
     for (const sweep of sweeps) {
@@ -206,20 +213,4 @@ function sweepRegularly(sweeps: readonly ((nowMs: number) => Promise<number>)[],
   const timer = setInterval(() => void sweepAll(), sweepEveryMs)
   timer.unref()
   return () => clearInterval(timer)
-}
-
-function configure(provider: ProviderSettings, catalog: readonly Catalog[], parts: AsyncDisposableStack): ConfiguredProvider {
-  const { name, apiKey: credential, timeoutMs } = provider
-  const backend = provider.adapter === 'sketch' ? createSketchProvider({ name }) : createRemoteProvider(provider, catalog, parts)
-  return { backend, credential, ...(timeoutMs === undefined ? {} : { timeoutMs }) }
-}
-
-/** A provider at its configured address, else at its vendor's own, which the catalog knows. */
-function createRemoteProvider(provider: ProviderSettings, catalog: readonly Catalog[], parts: AsyncDisposableStack): Provider {
-  const { name, adapter, headers, maxConnections, apiVersion, auth } = provider
-  const create = adapters[adapter]
-  const baseUrl = provider.baseUrl ?? catalog.find(({ vendor }) => vendor === adapter)?.baseUrl
-  if (!create || !baseUrl) throw new Error(`the provider ${name} has no ${create ? 'address' : `adapter ${adapter}`}`)
-  const client = parts.use(createUpstreamClient({ provider: name, baseUrl, maxConnections }))
-  return create({ name, baseUrl, headers, ...(apiVersion && { apiVersion }), ...(auth && { auth }) }, { client })
 }

@@ -26,6 +26,9 @@ test('without file and environment every default applies', async () => {
       aliases: {},
       catalogFiles: [],
       egressAllow: [],
+      allowRequestCredentials: false,
+      allowProviderKeyOnly: false,
+      customHosts: [],
       corsOrigins: [],
       maxInFlight: 2048,
       maxBodyBytes: 1_048_576,
@@ -82,6 +85,9 @@ providers:
     timeout_seconds: 90
 aliases: { dall-e-3: basement/sd-xl }
 egress: { allow: ["10.1.2.0/24:443"] }
+allow_request_credentials: true
+allow_provider_key_only: true
+custom_hosts: ["https://llm.example.com/", "http://10.1.2.3:8000", "https://LLM.example.com:443"]
 tls: { certificate_file: certificate.pem, key_file: key.pem }
 cors: { allow_origins: [https://app.example.com] }
 limits: { max_in_flight: 10, max_body_bytes: 2000, max_connections: 30, drain_seconds: 0, max_running_tasks: 2, max_queued_tasks: 3 }
@@ -130,6 +136,9 @@ prices:
     aliases: { 'dall-e-3': 'basement/sd-xl' },
     catalogFiles: [],
     egressAllow: ['10.1.2.0/24:443'],
+    allowRequestCredentials: true,
+    allowProviderKeyOnly: true,
+    customHosts: ['https://llm.example.com', 'http://10.1.2.3:8000'],
     tls: { certificateFile: join(directory.path, 'certificate.pem'), keyFile: join(directory.path, 'key.pem') },
     corsOrigins: ['https://app.example.com'],
     maxInFlight: 10,

@@ -28,6 +28,8 @@ interface Command extends CommandArguments {
 const none = { arguments: [], options: [] } as const
 const keyOptions = ['name', 'expires', 'scopes', 'models', 'providers', 'url', 'json'] as const
 
+const usageOptions = ['org', 'key', 'provider', 'model', 'user', 'from', 'to', 'format', 'url', 'json'] as const
+
 /** Each command loads only what it needs: help must not wait for a database driver. */
 const commands = {
   serve: { ...none, run: async (terminal) => (await import('./serve.ts')).serve(terminal) },
@@ -45,8 +47,13 @@ const commands = {
   },
   'orgs create': {
     arguments: ['<id>'],
-    options: ['name', 'url', 'json'],
+    options: ['name', 'platform-keys', 'url', 'json'],
     run: async (terminal, given) => (await import('./orgs.ts')).createOrganization(terminal, given)
+  },
+  'orgs update': {
+    arguments: ['<id>'],
+    options: ['name', 'platform-keys', 'url', 'json'],
+    run: async (terminal, given) => (await import('./orgs.ts')).updateOrganization(terminal, given)
   },
   'orgs list': {
     arguments: [],
@@ -65,7 +72,7 @@ const commands = {
   },
   'keys create': {
     arguments: [],
-    options: ['org', ...keyOptions],
+    options: ['org', 'budget', 'per', ...keyOptions],
     run: async (terminal, given) => (await import('./keys.ts')).createKey(terminal, given)
   },
   'keys list': {
@@ -82,6 +89,97 @@ const commands = {
     arguments: ['<id>'],
     options: ['url', 'json'],
     run: async (terminal, given) => (await import('./keys.ts')).revokeKey(terminal, given)
+  },
+  'credentials set': {
+    arguments: ['<provider>'],
+    ifMore: 'takes the provider alone: the key comes from a pipe, or is asked for',
+    options: ['org', 'name', 'weight', 'keep-key', 'url', 'json'],
+    run: async (terminal, given) => (await import('./credentials.ts')).setCredential(terminal, given)
+  },
+  'credentials list': {
+    arguments: [],
+    options: ['org', 'url', 'json'],
+    run: async (terminal, given) => (await import('./credentials.ts')).listCredentials(terminal, given)
+  },
+  'credentials delete': {
+    arguments: ['<id>'],
+    options: ['org', 'url', 'json'],
+    run: async (terminal, given) => (await import('./credentials.ts')).deleteCredential(terminal, given)
+  },
+  'limits set': {
+    arguments: ['<amount>', '<metric>'],
+    options: ['per', 'org', 'key', 'model', 'url', 'json'],
+    run: async (terminal, given) => (await import('./limits.ts')).setLimit(terminal, given)
+  },
+  'limits list': {
+    arguments: [],
+    options: ['org', 'key', 'url', 'json'],
+    run: async (terminal, given) => (await import('./limits.ts')).listLimits(terminal, given)
+  },
+  'limits delete': {
+    arguments: ['<id>'],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./limits.ts')).deleteLimit(terminal, given)
+  },
+  usage: {
+    arguments: [],
+    options: ['by', ...usageOptions],
+    run: async (terminal, given) => (await import('./usage.ts')).showUsage(terminal, given)
+  },
+  'usage export': {
+    arguments: [],
+    options: usageOptions,
+    run: async (terminal, given) => (await import('./usage-export.ts')).exportUsage(terminal, given)
+  },
+  'budgets set': {
+    arguments: ['<usd>'],
+    options: ['per', 'org', 'key', 'all', 'unknown-price', 'url', 'json'],
+    run: async (terminal, given) => (await import('./budgets.ts')).setBudget(terminal, given)
+  },
+  'budgets list': {
+    arguments: [],
+    options: ['org', 'url', 'json'],
+    run: async (terminal, given) => (await import('./budgets.ts')).listBudgets(terminal, given)
+  },
+  'budgets delete': {
+    arguments: ['<id>'],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./budgets.ts')).deleteBudget(terminal, given)
+  },
+  'policy set': {
+    arguments: [],
+    options: ['org', 'block-file', 'moderation-url', 'moderation-model', 'moderation-timeout', 'with-key', 'fail', 'url', 'json'],
+    run: async (terminal, given) => (await import('./policy.ts')).setPolicy(terminal, given)
+  },
+  'policy show': {
+    arguments: [],
+    options: ['org', 'url', 'json'],
+    run: async (terminal, given) => (await import('./policy.ts')).showPolicy(terminal, given)
+  },
+  'policy list': {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./policy.ts')).listPolicies(terminal, given)
+  },
+  'policy delete': {
+    arguments: [],
+    options: ['org', 'url', 'json'],
+    run: async (terminal, given) => (await import('./policy.ts')).deletePolicy(terminal, given)
+  },
+  'master-key status': {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./master-key.ts')).showMasterKeys(terminal, given)
+  },
+  'master-key rotate': {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./master-key.ts')).rotateMasterKey(terminal, given)
+  },
+  'master-key reseal': {
+    arguments: [],
+    options: ['url', 'json'],
+    run: async (terminal, given) => (await import('./master-key.ts')).resealStored(terminal, given)
   },
   models: {
     arguments: [],

@@ -1,10 +1,16 @@
+import { createClient } from '@connectrpc/connect'
 import { type ApiKey, ApiKeySchema, type ApiKeyScope, ApiKeyScopeSchema } from '../../gen/atelier/v1/api_key_pb.ts'
-import { parseApiKey } from '../admission/api-key.ts'
+import { type Budget, type BudgetPeriod, BudgetSchema } from '../../gen/atelier/v1/budget_pb.ts'
+import { BudgetService } from '../../gen/atelier/v1/budget_service_pb.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { enumValue, wireName, wireNames } from '../contract/wire-names.ts'
-import { asAdmin } from './client/admin.ts'
+import { describeBudget, readAmount, readPeriod } from './budgets.ts'
+import { type Admin, asAdmin } from './client/admin.ts'
 import { everyPage } from './client/every-page.ts'
+import type { RemoteServer } from './client/server.ts'
 import { formatDay, readExpiry } from './expiry.ts'
+import { keyIdOf } from './key-id.ts'
+import { printAnswer } from './print-answer.ts'
 import type { Given } from './read-arguments.ts'
 import { type Column, renderTable } from './table.ts'
 import type { Terminal } from './terminal.ts'
@@ -12,8 +18,11 @@ import { UsageError } from './usage-error.ts'
 
 /** `atelier keys create`: the key alone goes to standard output, so that scripts can use it. */
 export function createKey(terminal: Terminal, given: Given): Promise<number> {
-  const { name, org = '', expires = 'never', scopes, models, providers } = given.values
+  const { name, org = '', expires = 'never', scopes, models, providers, budget, per } = given.values
   if (name === undefined) throw new UsageError('keys create needs --name, which says what the key is for', 'keys create')
+  if (per !== undefined && budget === undefined) throw new UsageError('--per is of no use without --budget', 'keys create')
+  const limit =
+    budget === undefined ? undefined : { micros: readAmount(budget, '--budget', 'keys create'), period: readPeriod(per, 'keys create') }
   const expiresAt = readExpiry(expires, Date.now())
   const request = {
     organizationId: org,
@@ -27,8 +36,14 @@ export function createKey(terminal: Terminal, given: Given): Promise<number> {
       const isMissing = error instanceof Error && error.message === `there is no organization '${org}'`
       throw isMissing ? new Error(`${error.message}: \`atelier orgs create ${org}\` makes it`) : error
     })
+    const limited = limit && apiKey && (await setBudget(apiKey.id, limit, admin, server))
     if (given.flags.has('json')) {
-      terminal.stdout.write(`${JSON.stringify({ ...(apiKey && encodeMessage(ApiKeySchema, apiKey)), key }, undefined, 2)}\n`)
+      const json = {
+        ...(apiKey && encodeMessage(ApiKeySchema, apiKey)),
+        key,
+        ...(limited && { budget: encodeMessage(BudgetSchema, limited) })
+      }
+      terminal.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`)
       return 0
     }
     terminal.stdout.write(`${key}\n`)
@@ -36,6 +51,7 @@ export function createKey(terminal: Terminal, given: Given): Promise<number> {
     terminal.stderr.write(
       `This is the API key ${apiKey?.id} of ${apiKey?.organizationId} for ${name}. It ${until}, and is not shown again.\n`
     )
+    if (limited) terminal.stderr.write(`${describeBudget(limited)}\n`)
     return 0
   })
 }
@@ -51,15 +67,14 @@ export function listKeys(terminal: Terminal, given: Given): Promise<number> {
     const keys = all.filter(({ id }) => id !== ownKeyId)
     const json = { api_keys: keys.map((key) => encodeMessage(ApiKeySchema, key)) }
     const shown = org === '' ? columns : columns.filter(({ title }) => title !== 'ORG')
-    terminal.stdout.write(given.flags.has('json') ? `${JSON.stringify(json, undefined, 2)}\n` : renderTable(keys, shown))
-    return 0
+    return printAnswer(terminal, given, json, renderTable(keys, shown))
   })
 }
 
 /** `atelier keys update <id>` */
 export function updateKey(terminal: Terminal, given: Given): Promise<number> {
   const { name, expires, scopes, models, providers } = given.values
-  const id = idOf(given)
+  const id = keyIdOf(given.arguments[0] ?? '')
   if ([name, expires, scopes, models, providers].every((value) => value === undefined)) {
     throw new UsageError('keys update needs to know what to change', 'keys update')
   }
@@ -83,11 +98,28 @@ export function updateKey(terminal: Terminal, given: Given): Promise<number> {
 
 /** `atelier keys revoke <id>` */
 export function revokeKey(terminal: Terminal, given: Given): Promise<number> {
-  const id = idOf(given)
+  const id = keyIdOf(given.arguments[0] ?? '')
   return asAdmin(terminal, given, async (admin, server) => {
     const { apiKey } = await server.ask(admin.revokeApiKey({ id }))
     return tell(terminal, given, apiKey, `The API key ${id} is revoked; every process refuses it within about a second.`)
   })
+}
+
+/** A key that has no budget although it was to have one is worth nothing to anybody: it is revoked again. */
+async function setBudget(
+  apiKeyId: string,
+  { micros: limitMicros, period }: { micros: bigint; period: BudgetPeriod },
+  admin: Admin,
+  server: RemoteServer
+): Promise<Budget | undefined> {
+  const subject = { subject: { case: 'apiKeyId', value: apiKeyId } } as const
+  try {
+    const budgets = createClient(BudgetService, server.transport)
+    return (await server.ask(budgets.setBudget({ subject, period, limitMicros }))).budget
+  } catch (error) {
+    await server.ask(admin.revokeApiKey({ id: apiKeyId }))
+    throw error
+  }
 }
 
 const columns: readonly Column<ApiKey>[] = [
@@ -105,12 +137,6 @@ function stateOf({ expiresAt, revokedAt }: ApiKey): string {
   return Number(expiresAt) * 1000 <= Date.now() ? 'expired' : formatDay(Number(expiresAt))
 }
 
-/** Whoever finds a key that has leaked may name it as it is: it never leaves this process. */
-function idOf(given: Given): string {
-  const [text = ''] = given.arguments
-  return parseApiKey(text)?.id ?? text
-}
-
 function readScopes(text: string | undefined): ApiKeyScope[] {
   return listOf(text).map((word) => {
     const scope = enumValue(ApiKeyScopeSchema, word)
@@ -126,8 +152,7 @@ function listOf(text: string | undefined): string[] {
     .filter((word) => word !== '')
 }
 
-function tell(terminal: Terminal, { flags }: Given, key: ApiKey | undefined, sentence: string): number {
+function tell(terminal: Terminal, given: Given, key: ApiKey | undefined, sentence: string): number {
   const json = key && encodeMessage(ApiKeySchema, key)
-  terminal.stdout.write(flags.has('json') ? `${JSON.stringify(json, undefined, 2)}\n` : `${sentence}\n`)
-  return 0
+  return printAnswer(terminal, given, json, sentence)
 }

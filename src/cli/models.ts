@@ -5,6 +5,7 @@ import { encodeMessage } from '../contract/json.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { findCallerKey } from './client/caller-key.ts'
 import { connectTo, serverUrl } from './client/server.ts'
+import { printAnswer } from './print-answer.ts'
 import type { Given } from './read-arguments.ts'
 import { type Column, renderTable } from './table.ts'
 import type { Terminal } from './terminal.ts'
@@ -15,8 +16,7 @@ export async function listModels(terminal: Terminal, given: Given): Promise<numb
   const server = connectTo(url, await findCallerKey(url, terminal))
   const { models } = await server.ask(createClient(ModelService, server.transport).listModels({}))
   const json = { models: models.map((model) => encodeMessage(ModelInfoSchema, model)) }
-  terminal.stdout.write(given.flags.has('json') ? `${JSON.stringify(json, undefined, 2)}\n` : renderTable(models, columns))
-  return 0
+  return printAnswer(terminal, given, json, renderTable(models, columns))
 }
 
 const columns: readonly Column<ModelInfo>[] = [

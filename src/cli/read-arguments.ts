@@ -7,6 +7,8 @@ export interface CommandArguments {
   /** What its arguments are called, e.g. `<prompt>`; each is required. */
   arguments: readonly string[]
   options: readonly OptionName[]
+  /** What to say of further arguments in place of repeating one: it may be a secret. */
+  ifMore?: string
 }
 
 /** The arguments of a command as they were given. */
@@ -25,7 +27,7 @@ export interface Invocation<Name extends string> {
   given: Given
 }
 
-const flagNames = ['admin', 'json', 'all', 'rotate'] as const
+const flagNames = ['admin', 'json', 'all', 'rotate', 'keep-key', 'with-key'] as const
 const valueNames = [
   'url',
   'org',
@@ -38,7 +40,24 @@ const valueNames = [
   'size',
   'quality',
   'previews',
-  'output'
+  'output',
+  'weight',
+  'platform-keys',
+  'per',
+  'budget',
+  'unknown-price',
+  'key',
+  'by',
+  'provider',
+  'user',
+  'from',
+  'to',
+  'format',
+  'block-file',
+  'moderation-url',
+  'moderation-model',
+  'moderation-timeout',
+  'fail'
 ] as const
 
 type FlagName = (typeof flagNames)[number]
@@ -81,7 +100,7 @@ export function readArguments<Name extends string>(
     if (values[own] !== undefined) throw new UsageError(`${rawName} is given twice`, topic)
     values[own] = value
   }
-  if (wish === 'run') checkCount(command, takes.arguments, rest)
+  if (wish === 'run') checkCount(command, takes, rest)
   return { command, topic, wish, given: { arguments: rest, flags, values } }
 }
 
@@ -103,11 +122,11 @@ function findCommand<Name extends string>(
 ): { command: Name | 'serve'; topic: string; rest: readonly string[] } {
   const [first, second] = words
   if (first === undefined) return { command: 'serve', topic: '', rest: [] }
-  const whole = names.find((name) => name === first)
-  if (whole !== undefined) return { command: whole, topic: whole, rest: words.slice(1) }
   const group = names.filter((name) => name.startsWith(`${first} `))
   const inGroup = group.find((name) => name === `${first} ${second}`)
   if (inGroup !== undefined) return { command: inGroup, topic: inGroup, rest: words.slice(2) }
+  const whole = names.find((name) => name === first)
+  if (whole !== undefined) return { command: whole, topic: whole, rest: words.slice(1) }
   const [leader] = group
   if (leader !== undefined) {
     if (wish === 'help') return { command: leader, topic: first, rest: [] }
@@ -119,13 +138,14 @@ function findCommand<Name extends string>(
   throw new UsageError(`there is no command ${first}${suggest(first, [...firstWords], '')}`)
 }
 
-function checkCount(command: string, wanted: readonly string[], given: readonly string[]): void {
+function checkCount(command: string, { arguments: wanted, ifMore }: CommandArguments, given: readonly string[]): void {
   // `help` tells about whatever follows it.
   if (command === 'help') return
   const missing = wanted[given.length]
   if (missing !== undefined) throw new UsageError(`${command} needs ${missing}`, command)
   const excess = given[wanted.length]
   if (excess === undefined) return
+  if (ifMore !== undefined) throw new UsageError(`${command} ${ifMore}`, command)
   const most = wanted.length === 0 ? 'no argument' : wanted.length === 1 ? 'one argument' : `${wanted.length} arguments`
   throw new UsageError(`${command} takes ${most}, and there is ${excess}`, command)
 }

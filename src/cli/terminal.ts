@@ -7,6 +7,8 @@ export interface Terminal {
   stderr: Output
   /** Asks the user, without showing what is typed; undefined where nothing was. Unset: nobody can be asked. */
   askSecret?(question: string): Promise<string | undefined>
+  /** All that is piped in, as text. Unset where a user types. */
+  readInput?(): Promise<string>
   /** From now on the process no longer ends by itself on SIGTERM, SIGINT and errors that nobody caught: they are told instead. */
   watch(onEnding: (ending: Ending) => void): void
 }

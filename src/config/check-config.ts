@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { resolve } from 'node:path'
 import type { Path } from '@bufbuild/protobuf/reflect'
-import { ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
+import { type Config, ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
 import { validator } from '../contract/validator.ts'
 import { loadCatalog } from '../routing/catalog.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
@@ -26,7 +26,9 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   for (const [name, provider] of Object.entries(draft.config.providers)) checkProvider(name, provider, report)
   for (const [name, target] of Object.entries(draft.config.aliases)) report(`aliases.${name}`, aliasProblem(name, target))
   for (const [index, entry] of (draft.config.egress?.allow ?? []).entries()) report(`egress.allow[${index}]`, egressProblem(entry))
+  checkRequestCredentials(draft.config, report)
   for (const [index, rule] of draft.config.prices.entries()) checkPriceRule(`prices[${index}]`, rule, report)
+  checkBudget(draft.config, report)
   await checkTlsFiles(draft, options.directory, report)
   report('catalog_files', catalogProblem(draft.config.catalogFiles.map((file) => resolve(options.directory, file))))
 }
@@ -58,6 +60,8 @@ const wordings: Partial<Record<string, string>> = {
   'providers.*.retired': `must be ${alternatives(allowedWords(ProviderConfigSchema.field.retired))}`,
   'tls.certificate_file': 'must name a PEM file, as tls needs both files',
   'tls.key_file': 'must name a PEM file, as tls needs both files',
+  monthly_budget_usd: 'must be a number above 0 and at most 1000000000',
+  unknown_price_usd: 'must be a number from 0 to 1000000000',
   price_unit: 'must be 1 to 32 characters',
   'catalog_files[]': 'must not be empty',
   'prices[].models[]': 'must not be empty',
@@ -66,6 +70,8 @@ const wordings: Partial<Record<string, string>> = {
   'prices[].per_image': 'must be set, to a number from 0 to 1000000',
   'prices[].sizes[]': 'must be WIDTHxHEIGHT or auto',
   'prices[].other_sizes_factor': 'must be a number from 0 to 1000',
+  custom_hosts: 'must be at most 64 origins',
+  'custom_hosts[]': 'must be an origin such as https://llm.example.com, without a path',
   'cors.allow_origins[]': 'must be an origin such as https://app.example.com, or "*"'
 }
 
@@ -142,6 +148,17 @@ function checkPriceRule(path: string, rule: PriceRule, report: Report): void {
   report(`${path}.other_sizes_factor`, idle ? 'has no use without sizes: the rule is for every size' : undefined)
 }
 
+function checkBudget(config: Config, report: Report): void {
+  const { monthlyBudgetUsd, unknownPriceUsd, tasks } = config
+  for (const [key, value] of Object.entries({ monthly_budget_usd: monthlyBudgetUsd, unknown_price_usd: unknownPriceUsd })) {
+    report(key, isInMillionths(value ?? 0) ? undefined : 'must have at most six decimals')
+  }
+  const needsTasks = monthlyBudgetUsd !== undefined && tasks === 'off'
+  report('monthly_budget_usd', needsTasks ? 'needs tasks: on, as what is recorded nowhere cannot be added up' : undefined)
+  const isIdle = unknownPriceUsd !== undefined && monthlyBudgetUsd === undefined
+  report('unknown_price_usd', isIdle ? 'has no use without monthly_budget_usd (ATELIER_MONTHLY_BUDGET_USD)' : undefined)
+}
+
 function isInMillionths(value: number): boolean {
   return Math.round(value * 1_000_000) / 1_000_000 === value
 }
@@ -167,6 +184,16 @@ function egressProblem(entry: string): string | undefined {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     return error.message.replace(/^.*?: /s, '')
+  }
+}
+
+function checkRequestCredentials(config: Config, report: Report): void {
+  const { allowRequestCredentials, allowProviderKeyOnly, customHosts } = config
+  const needsIt = allowRequestCredentials ? undefined : 'needs allow_request_credentials: true'
+  report('allow_provider_key_only', allowProviderKeyOnly ? needsIt : undefined)
+  report('custom_hosts', customHosts.length > 0 ? needsIt : undefined)
+  for (const [index, host] of customHosts.entries()) {
+    report(`custom_hosts[${index}]`, URL.canParse(host) ? undefined : 'is not a valid URL')
   }
 }
 

@@ -1,5 +1,6 @@
 import { Document, isMap, isScalar, isSeq, type Node } from 'yaml'
 import type { LoadedConfig, ProviderSettings, S3Settings, Settings } from '../config.ts'
+import type { ConfiguredBudget } from '../ledger/configured-budget.ts'
 import type { PriceRule } from '../ledger/price-list.ts'
 import { maskDatabaseUrl } from './database-url.ts'
 import { isSecret } from './draft.ts'
@@ -38,6 +39,9 @@ function fileShape(settings: Settings): Record<string, unknown> {
     ...(Object.keys(settings.aliases).length > 0 && { aliases: settings.aliases }),
     ...(settings.catalogFiles.length > 0 && { catalog_files: settings.catalogFiles }),
     ...(settings.egressAllow.length > 0 && { egress: { allow: settings.egressAllow } }),
+    allow_request_credentials: settings.allowRequestCredentials,
+    allow_provider_key_only: settings.allowProviderKeyOnly,
+    ...(settings.customHosts.length > 0 && { custom_hosts: settings.customHosts }),
     ...(settings.tls && { tls: { certificate_file: settings.tls.certificateFile, key_file: settings.tls.keyFile } }),
     ...(settings.corsOrigins.length > 0 && { cors: { allow_origins: settings.corsOrigins } }),
     limits: {
@@ -51,6 +55,7 @@ function fileShape(settings: Settings): Record<string, unknown> {
     keep_results_for_seconds: settings.keepResultsSeconds,
     keep_tasks_for_seconds: settings.keepTasksSeconds,
     link_lifetime_seconds: settings.linkLifetimeSeconds,
+    ...(settings.monthlyBudget && budgetShape(settings.monthlyBudget)),
     ...(settings.prices.length > 0 && { prices: settings.prices.map(priceShape), price_unit: settings.priceUnit })
   }
 }
@@ -80,6 +85,13 @@ function providerShape(provider: ProviderSettings): Record<string, unknown> {
     ...(provider.deployments !== undefined && { deployments: provider.deployments }),
     ...(provider.auth !== undefined && { auth: provider.auth }),
     ...(provider.retired !== undefined && { retired: provider.retired })
+  }
+}
+
+function budgetShape({ limitMicros, unknownPriceMicros }: ConfiguredBudget): Record<string, unknown> {
+  return {
+    monthly_budget_usd: limitMicros / 1_000_000,
+    ...(unknownPriceMicros !== undefined && { unknown_price_usd: unknownPriceMicros / 1_000_000 })
   }
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Config, PriceRule as PriceRuleConfig, ProviderConfig, S3Config } from '../../gen/atelier/v1/config_pb.ts'
 import type { ProviderSettings, S3Settings, Settings } from '../config.ts'
+import type { ConfiguredBudget } from '../ledger/configured-budget.ts'
 import type { PriceRule } from '../ledger/price-list.ts'
 import type { RetiredPolicy } from '../routing/retired.ts'
 
@@ -24,6 +25,9 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     aliases: withoutPrototype(config.aliases),
     catalogFiles: config.catalogFiles.map(inDirectory),
     egressAllow: [...(config.egress?.allow ?? [])],
+    allowRequestCredentials: config.allowRequestCredentials,
+    allowProviderKeyOnly: config.allowProviderKeyOnly,
+    customHosts: [...new Set(config.customHosts.map((host) => new URL(host).origin))],
     ...(config.tls && { tls: { certificateFile: inDirectory(config.tls.certificateFile), keyFile: inDirectory(config.tls.keyFile) } }),
     corsOrigins: [...(config.cors?.allowOrigins ?? [])],
     maxInFlight: config.limits?.maxInFlight ?? 2048,
@@ -35,6 +39,7 @@ export function makeSettings(config: Config, options: { directory: string }): Se
     keepResultsSeconds: config.keepResultsForSeconds ?? 600,
     keepTasksSeconds: config.keepTasksForSeconds ?? 604_800,
     linkLifetimeSeconds: config.linkLifetimeSeconds ?? 3600,
+    ...(config.monthlyBudgetUsd !== undefined && { monthlyBudget: makeBudget(config.monthlyBudgetUsd, config.unknownPriceUsd) }),
     prices: config.prices.map(makePriceRule),
     priceUnit: config.priceUnit ?? 'USD'
   }
@@ -79,6 +84,11 @@ function makeProvider(name: string, config?: ProviderConfig): ProviderSettings {
     ...(config?.auth && { auth: config.auth === 'bearer' ? 'bearer' : 'api_key' }),
     ...(config?.retired && { retired: retiredPolicies[config.retired] ?? 'forward' })
   }
+}
+
+function makeBudget(limitUsd: number, unknownPriceUsd: number | undefined): ConfiguredBudget {
+  const limitMicros = millionths(limitUsd)
+  return { limitMicros, ...(unknownPriceUsd !== undefined && { unknownPriceMicros: millionths(unknownPriceUsd) }) }
 }
 
 function makePriceRule(rule: PriceRuleConfig): PriceRule {

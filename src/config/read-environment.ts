@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { ConfigSchema, ProviderConfigSchema, S3ConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
-import type { Draft } from './draft.ts'
+import { addProblem, type Draft } from './draft.ts'
 import { nearest } from './nearest.ts'
 
 /** Lays the environment over the draft. A variable that is set and empty counts as unset. */
@@ -18,7 +18,10 @@ export function readEnvironment(draft: Draft, environment: Readonly<Record<strin
     draft.config[key] = value
     draft.origins.set(ConfigSchema.field[key].name, { label: variable, written: value })
   }
+  readAmounts(draft, read)
   readPreviousKeys(draft, read)
+  readSwitches(draft, read)
+  readCustomHosts(draft, read)
   readS3(draft, read)
   // Each goes before all others, so the last one is laid first.
   for (const vendor of vendors.toReversed()) readVendor(draft, vendor, read)
@@ -32,6 +35,9 @@ export function unknownVariables(environment: Readonly<Record<string, string | u
     'ATELIER_CONFIG',
     'ATELIER_URL',
     previousKeysVariable,
+    customHostsVariable,
+    ...switches.map(([, variable]) => variable),
+    ...amounts.map(([, variable]) => variable),
     ...variables.map(([, variable]) => variable),
     ...s3Own.map(([, variable]) => variable)
   ]
@@ -58,18 +64,65 @@ const variables = [
   ['logLevel', 'ATELIER_LOG_LEVEL']
 ] as const
 
+const switches = [
+  ['allowRequestCredentials', 'ATELIER_ALLOW_REQUEST_CREDENTIALS'],
+  ['allowProviderKeyOnly', 'ATELIER_ALLOW_PROVIDER_KEY_ONLY']
+] as const
+
+function readSwitches(draft: Draft, read: Read): void {
+  for (const [key, variable] of switches) {
+    const value = read(variable)
+    if (value === undefined) continue
+    const path = ConfigSchema.field[key].name
+    draft.config[key] = value === 'true'
+    draft.origins.set(path, { label: variable, written: value })
+    if (!/^(true|false)$/.test(value)) addProblem(draft, path, 'must be true or false')
+  }
+}
+
+const amounts = [
+  ['monthlyBudgetUsd', 'ATELIER_MONTHLY_BUDGET_USD'],
+  ['unknownPriceUsd', 'ATELIER_UNKNOWN_PRICE_USD']
+] as const
+
+function readAmounts(draft: Draft, read: Read): void {
+  for (const [key, variable] of amounts) {
+    const value = read(variable)
+    if (value === undefined) continue
+    const path = ConfigSchema.field[key].name
+    const isNumber = /^\d+(\.\d+)?$/.test(value)
+    draft.config[key] = isNumber ? Number(value) : undefined
+    draft.origins.set(path, { label: variable, written: value })
+    if (!isNumber) addProblem(draft, path, 'must be a number of USD, such as 50 or 12.50')
+  }
+}
+
+const customHostsVariable = 'ATELIER_CUSTOM_HOSTS'
+
+function readCustomHosts(draft: Draft, read: Read): void {
+  const hosts = listIn(read(customHostsVariable))
+  if (hosts === undefined) return
+  draft.config.customHosts = hosts
+  draft.origins.set('custom_hosts', { label: customHostsVariable })
+  for (const [index, written] of hosts.entries()) draft.origins.set(`custom_hosts[${index}]`, { label: customHostsVariable, written })
+}
+
 const previousKeysVariable = 'ATELIER_PREVIOUS_MASTER_KEYS'
 
 function readPreviousKeys(draft: Draft, read: Read): void {
-  const keys = read(previousKeysVariable)
-    ?.split(',')
-    .map((key) => key.trim())
-    .filter((key) => key !== '')
+  const keys = listIn(read(previousKeysVariable))
   if (keys === undefined) return
   draft.config.previousMasterKeys = keys
   for (const path of ['previous_master_keys', ...keys.map((_, index) => `previous_master_keys[${index}]`)]) {
     draft.origins.set(path, { label: previousKeysVariable })
   }
+}
+
+function listIn(text: string | undefined): string[] | undefined {
+  return text
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }
 
 /** These count more than the file, as they can mean nothing else. */

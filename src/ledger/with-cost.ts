@@ -3,15 +3,20 @@ import { mapEvents } from '../events/event-iterators.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { Ending } from './actual-cost.ts'
 
-/** The same events, with what `costOf` makes of the ending and of the number of delivered images as the cost in `completed`. */
+/** What is known of the money at the end, given the number of delivered images. */
+export type CostOf = (delivered: number, ending: Ending) => Cost | undefined
+
+/** The same events, with what `costOf` makes of the ending as the cost in `completed`, and whatever else is to be told there. */
 export function withCost<Event extends GenerationEvent>(
   events: AsyncIterable<Event>,
-  costOf: (delivered: number, ending: Ending) => Cost | undefined
+  costOf: CostOf,
+  more?: () => Partial<Extract<GenerationEvent, { kind: 'completed' }>>
 ): AsyncIterable<Event> {
   let delivered = 0
   return mapEvents(events, (event) => {
     if (event.kind === 'image') delivered += 1
-    const cost = event.kind === 'completed' ? costOf(delivered, event) : undefined
-    return cost ? { ...event, cost } : event
+    if (event.kind !== 'completed') return event
+    const cost = costOf(delivered, event)
+    return { ...event, ...more?.(), ...(cost && { cost }) }
   })
 }

@@ -4,6 +4,7 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
+import { configuredHeaders } from './configured-headers.ts'
 import { fromWire } from './google-answer.ts'
 import { toProviderError } from './google-errors.ts'
 import { jsonBody } from './json-body.ts'
@@ -33,7 +34,7 @@ export function createGoogleProvider(options: GoogleOptions, deps: { client: Ups
     const request = {
       path: `/models/${encodeURIComponent(work.upstreamModel.replace(/^models\//, ''))}:generateContent`,
       headers: {
-        ...headers,
+        ...configuredHeaders(headers, attempt),
         accept: 'application/json',
         'content-type': 'application/json',
         ...(credential === '' ? {} : { 'x-goog-api-key': credential })

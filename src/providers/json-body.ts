@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { StoredImage } from '../images/image-body.ts'
+import { randomBase62 } from '../storage/random-id.ts'
 import type { StreamedBody } from '../upstream/client.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { StreamedBody } from '../upstream/client.ts'
  * image belongs; a string that it got for none stays where it is.
  */
 export function jsonBody(write: (place: (image: StoredImage) => string) => JsonObject): StreamedBody {
-  const mark = randomBytes(16).toString('hex')
+  const mark = randomBase62(22)
   const images: StoredImage[] = []
   const text = JSON.stringify(write((image) => `${mark}-${images.push(image) - 1}-`))
   // With the group, every second piece is the number of an image.

@@ -64,6 +64,7 @@ interface Reading {
 
 function createReading(context: AnswerContext): Reading {
   const held: NoImage[] = []
+  const categories = new Set<string>()
   let document: JsonObject = {}
   let images = 0
   let index = 0
@@ -94,13 +95,16 @@ function createReading(context: AnswerContext): Reading {
       }
       if (part.kind === 'lifted') return
       if (isOpened) yield* detailsOf(part.value, index)
-      else if (isWanted) held.push(noImage(part.value, index, context))
+      else if (isWanted) {
+        held.push(noImage(part.value, index, context))
+        for (const category of categoriesOf(part.value, context)) categories.add(category)
+      }
       if (images > 0) yield* held.splice(0)
       index = Number(part.path[1]) + 1
       isOpened = false
     },
     *end() {
-      if (images === 0) throw withoutImages(document, held, context)
+      if (images === 0) throw withoutImages(document, held, [...categories], context)
       for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
       yield completed(document, index, context)
     }
@@ -185,17 +189,28 @@ export function noImage(item: JsonValue, index: number, context: AnswerContext):
 /** xAI's and Ideogram's flags and Azure's filter results. */
 function isFlagged(item: JsonObject): boolean {
   if (item.respect_moderation === false || item.is_image_safe === false) return true
-  const filters = isObject(item.content_filter_results) ? Object.values(item.content_filter_results) : []
-  return filters.some((filter) => isObject(filter) && filter.filtered === true)
+  return filteredIn(item).length > 0
 }
 
-function withoutImages(document: JsonObject, held: readonly NoImage[], context: AnswerContext): GatewayError {
+/** The provider's names for what an image was withheld for. */
+function categoriesOf(item: JsonValue, context: AnswerContext): string[] {
+  if (!isObject(item)) return []
+  const error = isSet(item.error) ? toInlineError(item.error, context) : undefined
+  return [...filteredIn(item), ...(error?.moderation?.categories ?? [])]
+}
+
+function filteredIn({ content_filter_results: results }: JsonObject): string[] {
+  const filters = isObject(results) ? Object.entries(results) : []
+  return filters.filter(([name, filter]) => /^\w{1,64}$/.test(name) && isObject(filter) && filter.filtered === true).map(([name]) => name)
+}
+
+function withoutImages(document: JsonObject, held: readonly NoImage[], categories: string[], context: AnswerContext): GatewayError {
   const { provider } = context
   if (isSet(document.error)) return toInlineError(document, context)
   if (held.length === 0 && (isSet(document.message) || isSet(document.detail))) return toInlineError(document, context)
   const moderated = held.find((event) => event.outcome === ImageOutcome.MODERATED)
   if (moderated) {
-    const options = { outcome: 'unknown', moderation: { stage: 'output', categories: [] as string[] } } as const
+    const options = { outcome: 'unknown', moderation: { stage: 'output', categories } } as const
     return gatewayError('CONTENT_POLICY_VIOLATION', { problem: moderated.message }, options)
   }
   const problem = held[0]?.message ?? 'it answered without any image'

@@ -6,6 +6,7 @@ import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import { openEvents } from '../events/event-iterators.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
+import { configuredHeaders } from './configured-headers.ts'
 import { multipartBody } from './multipart-body.ts'
 import { fromWire } from './openai-answer.ts'
 import { type OpenAIDialect, openaiDialect } from './openai-dialect.ts'
@@ -42,7 +43,7 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
     const request = {
       path: dialect.path(work.upstreamModel, form ? 'edits' : 'generations'),
       headers: {
-        ...headers,
+        ...configuredHeaders(headers, attempt),
         accept: 'application/json',
         'content-type': form?.contentType ?? 'application/json',
         ...(credential === '' ? {} : dialect.authorize(credential))
@@ -89,6 +90,7 @@ export function toWire(work: Work): JsonObject {
     strict,
     on_interrupt,
     on_disconnect,
+    max_cost_micros,
     provider_options,
     partial_images,
     ...fields

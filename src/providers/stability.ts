@@ -4,6 +4,7 @@ import { GatewayError, gatewayError } from '../errors.ts'
 import type { StoredImage } from '../images/image-body.ts'
 import { toLuminanceMask } from '../images/luminance-mask.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
+import { configuredHeaders } from './configured-headers.ts'
 import { lowerCaseNames, postUpstream } from './post-upstream.ts'
 import type { AttemptContext, Provider, ProviderEvent, Work } from './provider.ts'
 import { fromWire } from './stability-answer.ts'
@@ -38,7 +39,7 @@ export function createStabilityProvider(options: StabilityOptions, deps: { clien
     const request = {
       path: call.path,
       headers: {
-        ...headers,
+        ...configuredHeaders(headers, attempt),
         ...userHeader(work.request),
         accept: call.accept,
         'content-type': call.contentType,

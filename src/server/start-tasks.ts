@@ -3,9 +3,12 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import type { Call } from '../call.ts'
 import type { Settings } from '../config.ts'
 import type { Delivery } from '../delivery/deliver.ts'
+import type { Budgets } from '../ledger/budgets.ts'
 import type { Logger } from '../log.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
+import type { Credentials } from '../routing/credentials.ts'
 import { createCreateTask } from '../services/create-task.ts'
+import { createGuardedRunner, type Gate } from '../services/guarded-runner.ts'
 import { createNoTasks } from '../services/no-tasks.ts'
 import type { PlanEdit } from '../services/plan-edit-run.ts'
 import type { PlanRunWays } from '../services/plan-run.ts'
@@ -21,6 +24,7 @@ import type { PlannedRun } from '../tasks/run-order.ts'
 import { createTaskRunner, type Runner } from '../tasks/runner.ts'
 import { createScheduler } from '../tasks/scheduler.ts'
 import { createTaskStore } from '../tasks/store/create-task-store.ts'
+import type { TaskMeter } from '../tasks/task-meter.ts'
 import type { TaskStore } from '../tasks/task-store.ts'
 import type { UntrustedUrlFetcher } from '../upstream/untrusted-url.ts'
 import { callbackContent } from '../wire/callback-content.ts'
@@ -28,17 +32,22 @@ import type { Storage } from './open-storage.ts'
 
 export interface StartTasksDeps extends Storage {
   providers: ReadonlyMap<string, ConfiguredProvider>
+  credentials: Credentials
   delivery: Delivery
   fetcher: UntrustedUrlFetcher
   planGeneration(request: GenerateImagesRequest, ways: PlanRunWays, call: Call): PlannedRun
   planEdit: PlanEdit
+  budgets: Budgets
+  /** What decides about every request before it becomes a task. */
+  gates: readonly Gate[]
   log: Logger
+  meter: TaskMeter
   version: string
   /** Aborts when the server takes its leave. */
   draining: AbortSignal
   checkpoint: Checkpoint
-  /** How long other processes wait before they take over what this one works on. Unset: 15 s. */
-  leaseMs?: number
+  /** How long other processes wait before they take over what this one works on. */
+  leaseMs: number
 }
 
 export interface RunningTasks {
@@ -54,10 +63,15 @@ export interface RunningTasks {
 export async function startTasks(settings: Settings, deps: StartTasksDeps, parts: AsyncDisposableStack): Promise<RunningTasks> {
   const { tasks: mode, keepResultsSeconds, keepTasksSeconds, maxRunningTasks, maxQueuedTasks, databaseUrl } = settings
   if (mode === 'off') {
-    return { runner: createPassThrough({}, deps), tasks: createNoTasks(), drain: async () => undefined, sweep: async () => 0 }
+    return {
+      runner: createGuardedRunner(deps.gates, createPassThrough({}, deps)),
+      tasks: createNoTasks(),
+      drain: async () => undefined,
+      sweep: async () => 0
+    }
   }
   const closing = new AbortController()
-  const leaseMs = deps.leaseMs ?? 15_000
+  const { leaseMs } = deps
   const store: TaskStore & AsyncDisposable = parts.use(
     await createTaskStore({ maxQueuedTasks, keepTasksSeconds, leaseMs, exclusive: databaseUrl === undefined }, deps)
   )
@@ -91,14 +105,15 @@ export async function startTasks(settings: Settings, deps: StartTasksDeps, parts
     { ...deps, store, runner, plan, closing: closing.signal }
   )
   await scheduler.ready
+  const guarded = createGuardedRunner(deps.gates, runner)
   return {
-    runner,
+    runner: guarded,
     tasks: createTasks({
       ...deps,
       store,
       runner,
       dispatcher,
-      accept: createCreateTask({ ...deps, runner, checkCallbackUrl: (url) => checkCallbackUrl(url, deps) })
+      accept: createCreateTask({ ...deps, runner: guarded, checkCallbackUrl: (url) => checkCallbackUrl(url, deps) })
     }),
     async drain() {
       await Promise.all([scheduler.drain(), runner.idle()])

@@ -18,9 +18,12 @@ import { enumValue, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { Database } from '../storage/database.ts'
 import { ConflictError } from '../storage/database-error.ts'
+import type { LiveCopies } from '../storage/live-copies.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import { type ApiKeyRow, defaultOrganizationId } from '../storage/schema.ts'
 import { readPage } from './page.ts'
+import { requireOrganization } from './require-organization.ts'
+import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to API keys. None but the answer to `create` holds a key. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface ApiKeys {
@@ -37,8 +40,12 @@ export interface ApiKeys {
 
 type Place = readonly [createdAtMs: number, id: string]
 
-export function createApiKeys(deps: { database: Database; keys: Pick<ApiKeyStore, 'change' | 'unwrittenUse'> }): ApiKeys {
-  const { database, keys } = deps
+export function createApiKeys(deps: {
+  database: Database
+  keys: Pick<ApiKeyStore, 'unwrittenUse'>
+  copies: Pick<LiveCopies, 'change'>
+}): ApiKeys {
+  const { database, keys, copies } = deps
   const { query } = database
 
   const read = async (id: string): Promise<ApiKeyRow> => {
@@ -84,10 +91,8 @@ export function createApiKeys(deps: { database: Database; keys: Pick<ApiKeyStore
         },
         database
       )
-      // Organizations are never deleted, so one that is there stays.
-      const known = await orUnavailable(query.selectFrom('organizations').select('id').where('id', '=', organization).executeTakeFirst())
-      if (!known) throw gatewayError('NOT_FOUND', { kind: 'organization', id: organization }, { param: 'organization_id' })
-      await orUnavailable(keys.change([insert]))
+      await requireOrganization(organization, database)
+      await orUnavailable(copies.change([insert]))
       return create(CreateApiKeyResponseSchema, { apiKey: toApiKey(await read(id)), key })
     },
     get: async ({ id }) => toApiKey(await read(id)),
@@ -126,7 +131,7 @@ export function createApiKeys(deps: { database: Database; keys: Pick<ApiKeyStore
       if (before.revoked_at_ms !== null) throw revoked()
       if (Object.keys(changed).length === 0) return toApiKey(before)
       const update = query.updateTable('api_keys').set(changed).where('id', '=', id).where('revoked_at_ms', 'is', null)
-      await orUnavailable(keys.change([{ query: update, expectRows: 1 }])).catch((error: unknown) => {
+      await orUnavailable(copies.change([{ query: update, expectRows: 1 }])).catch((error: unknown) => {
         throw error instanceof ConflictError ? revoked() : error
       })
       return toApiKey(await read(id))
@@ -138,7 +143,7 @@ export function createApiKeys(deps: { database: Database; keys: Pick<ApiKeyStore
         .set({ revoked_at_ms: Date.now() })
         .where('id', '=', id)
         .where('revoked_at_ms', 'is', null)
-      await orUnavailable(keys.change([{ query: revoke }]))
+      await orUnavailable(copies.change([{ query: revoke }]))
       return toApiKey(await read(id))
     }
   }
@@ -166,10 +171,6 @@ function futureMs(seconds: bigint): number {
   const ms = Number(seconds) * 1000
   if (ms <= Date.now()) throw invalid('expires_at', 'must be in the future')
   return ms
-}
-
-function toSeconds(ms: number): bigint {
-  return BigInt(Math.floor(ms / 1000))
 }
 
 function revoked() {

@@ -1,6 +1,6 @@
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { StoredInput } from '../../gen/atelier/v1/stored_pb.ts'
-import type { Call } from '../call.ts'
+import { type Call, ownerOf } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { InputImage } from '../providers/provider.ts'
 import type { BlobStore, IncomingBlob, PendingBlob } from '../storage/blob-store.ts'
@@ -69,7 +69,7 @@ export function createCreateTask(deps: CreateTaskDeps) {
     const found = new Map<InputSource, StoredInput['source']>()
     const keep = async (source: InputSource, image: InputImage | undefined) => {
       if (!image) throw gatewayError('MISSING_PARAMETER', { param: source.param })
-      const meta = { organizationId: call.caller.organizationId, lifetimeSeconds: Number.POSITIVE_INFINITY, taskId }
+      const meta = { organizationId: ownerOf(call.caller), lifetimeSeconds: Number.POSITIVE_INFINITY, taskId }
       const incoming = deps.blobs.take(image.open(), meta)
       taken.push(incoming)
       const pending = await incoming.stored

@@ -3,14 +3,13 @@ import { type EstimateCostResponse, EstimateCostResponseSchema, type GenerateIma
 import type { Call } from '../call.ts'
 import type { Prices } from '../ledger/prices.ts'
 import type { ConfiguredProvider } from '../routing/attempt.ts'
-import type { Models } from '../routing/models.ts'
-import { modelsFor } from '../routing/models-for.ts'
+import type { ModelsOfCall } from '../routing/models-of-call.ts'
 import { planGeneration } from '../routing/plan.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
 import { writtenModel } from './plan-run.ts'
 
 export interface EstimateCostDeps {
-  models: Models
+  modelsOf: ModelsOfCall
   providers: ReadonlyMap<string, ConfiguredProvider>
   prices: Prices
 }
@@ -19,7 +18,7 @@ export interface EstimateCostDeps {
 export function createEstimateCost(deps: EstimateCostDeps) {
   const understands = understoodOptions(deps.providers)
   return (request: GenerateImagesRequest, call: Call): EstimateCostResponse => {
-    const resolution = modelsFor(call.caller, deps.models).resolve(writtenModel(request))
+    const resolution = deps.modelsOf(call).resolve(writtenModel(request))
     const plan = planGeneration(request, resolution, understands)
     const { provider, model } = plan.candidate
     const estimate = deps.prices.estimate({ request, resolution, plan })

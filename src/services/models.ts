@@ -7,16 +7,15 @@ import {
   ListModelsResponseSchema
 } from '../../gen/atelier/v1/model_service_pb.ts'
 import type { Call } from '../call.ts'
-import type { Models } from '../routing/models.ts'
-import { modelsFor } from '../routing/models-for.ts'
+import type { ModelsOfCall } from '../routing/models-of-call.ts'
 
 /** Lists the models that the configured providers serve and the caller may use. */
-export function createListModels(deps: { models: Models }) {
-  return ({ caller }: Call): ListModelsResponse => create(ListModelsResponseSchema, { models: modelsFor(caller, deps.models).list() })
+export function createListModels(deps: { modelsOf: ModelsOfCall }) {
+  return (call: Call): ListModelsResponse => create(ListModelsResponseSchema, { models: deps.modelsOf(call).list() })
 }
 
 /** Finds one model by any name that a request may use. */
-export function createGetModel(deps: { models: Models }) {
-  return (request: GetModelRequest, { caller }: Call): GetModelResponse =>
-    create(GetModelResponseSchema, { model: modelsFor(caller, deps.models).get(request.name) })
+export function createGetModel(deps: { modelsOf: ModelsOfCall }) {
+  return (request: GetModelRequest, call: Call): GetModelResponse =>
+    create(GetModelResponseSchema, { model: deps.modelsOf(call).get(request.name) })
 }

@@ -14,7 +14,6 @@ import type { Call } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
 import type { EditInputs } from '../providers/provider.ts'
 import type { Models } from '../routing/models.ts'
-import { modelsFor } from '../routing/models-for.ts'
 import { planEdit } from '../routing/plan-edit.ts'
 import { resolveEditing } from '../routing/resolve-editing.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
@@ -68,7 +67,7 @@ export function createPlanEdit(options: PlanRunOptions, deps: PlanRunDeps & Take
     const excess = images[maxImages]
     if (excess)
       throw gatewayError('INVALID_PARAMETER', { param: excess.param, problem: `is too many: an edit takes at most ${maxImages} images` })
-    const resolution = resolveEditing(modelsFor(call.caller, deps.models), writtenModel(parameters))
+    const resolution = resolveEditing(deps.modelsOf(call), writtenModel(parameters))
     const asked = { imageParams: images.map(({ param }) => param), mask: mask !== undefined, inputFidelity }
     const plan = planEdit(parameters, resolution, understands, asked)
     await using taken = new AsyncDisposableStack()
@@ -79,15 +78,16 @@ export function createPlanEdit(options: PlanRunOptions, deps: PlanRunDeps & Take
       work: { ...plan.work, inputs },
       parts: plan.parts.map((part) => ({ ...part, work: { ...part.work, inputs } }))
     }
-    const held = taken.move()
     const planned = { request: parameters, resolution, plan: withInputs }
-    return { ...toPlannedRun(operation, planned, ways, options, deps, () => held.disposeAsync()), inputs }
+    const run = toPlannedRun(operation, planned, ways, options, deps, call, () => held.disposeAsync())
+    const held = taken.move()
+    return { ...run, inputs }
   }
 
   return {
     edit: (order, ways, call) => plan('edit', order, ways, call),
     variation: ({ image, parameters }, ways, call) => {
-      const named = withDefaultModel(parameters, modelsFor(call.caller, deps.models))
+      const named = withDefaultModel(parameters, deps.modelsOf(call))
       const order = { parameters: named, images: [image], inputFidelity: InputFidelity.UNSPECIFIED }
       return plan('variation', order, { ...ways, notes: [...(ways.notes ?? []), madeByEdit] }, call)
     }

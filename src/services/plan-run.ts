@@ -3,9 +3,8 @@ import { ModelSchema } from '../../gen/atelier/v1/model_pb.ts'
 import type { Call } from '../call.ts'
 import { wireName } from '../contract/wire-names.ts'
 import type { PlannedRequest, Prices } from '../ledger/prices.ts'
-import type { ConfiguredProvider } from '../routing/attempt.ts'
-import type { Models } from '../routing/models.ts'
-import { modelsFor } from '../routing/models-for.ts'
+import { backendOf, type ConfiguredProvider } from '../routing/attempt.ts'
+import type { ModelsOfCall } from '../routing/models-of-call.ts'
 import { planGeneration } from '../routing/plan.ts'
 import { understoodOptions } from '../routing/understood-options.ts'
 import type { PlannedRun } from '../tasks/run-order.ts'
@@ -17,7 +16,7 @@ export interface PlanRunOptions {
 }
 
 export interface PlanRunDeps {
-  models: Models
+  modelsOf: ModelsOfCall
   providers: ReadonlyMap<string, ConfiguredProvider>
   prices: Prices
 }
@@ -32,9 +31,9 @@ export interface PlanRunWays extends RequestWays {
 export function createPlanGeneration(options: PlanRunOptions, deps: PlanRunDeps) {
   const understands = understoodOptions(deps.providers)
   return (request: GenerateImagesRequest, ways: PlanRunWays, call: Call): PlannedRun => {
-    const resolution = modelsFor(call.caller, deps.models).resolve(writtenModel(request))
+    const resolution = deps.modelsOf(call).resolve(writtenModel(request))
     const plan = planGeneration(request, resolution, understands)
-    return toPlannedRun('generation', { request, resolution, plan }, ways, options, deps)
+    return toPlannedRun('generation', { request, resolution, plan }, ways, options, deps, call)
   }
 }
 
@@ -45,10 +44,12 @@ export function toPlannedRun(
   ways: PlanRunWays,
   options: PlanRunOptions,
   deps: PlanRunDeps,
+  { choice }: Pick<Call, 'choice'>,
   release: () => Promise<void> = async () => undefined
 ): PlannedRun {
   const { request, plan } = planned
   const { provider } = plan.candidate
+  const configured = deps.providers.get(provider)
   const { permanentLinks = false, hostsAll = false, notes = [] } = ways
   return {
     operation,
@@ -60,7 +61,7 @@ export function toPlannedRun(
       output: plan.output,
       linkLifetimeSeconds: options.linkLifetimeSeconds,
       provider,
-      trustedOrigins: deps.providers.get(provider)?.backend.trustedOrigins ?? []
+      trustedOrigins: configured ? backendOf(configured, choice).trustedOrigins : []
     },
     permanentLinks,
     charge: (cost, delivered) => deps.prices.withCharge(cost, planned, delivered),

@@ -191,7 +191,130 @@ export const migrations: readonly Migration[] = [
         name text not null primary key,
         changes bigint not null
       );
-      insert into change_counters (name, changes) values ('api_keys', 0);
+      insert into change_counters (name, changes) values ('settings', 0);
+    `
+  },
+  {
+    name: '0004-credentials',
+    up: () => `
+      alter table organizations add column platform_credentials text not null default 'when_missing'
+        check (platform_credentials in ('never', 'when_missing', 'also_when_refused'));
+
+      create table credentials (
+        id text not null primary key,
+        organization_id text not null references organizations (id),
+        provider text not null,
+        name text not null,
+        weight integer not null check (weight >= 0),
+        secret bytea not null,
+        hint text not null,
+        created_at_ms bigint not null,
+        set_at_ms bigint not null,
+        last_used_at_ms bigint,
+        unique (organization_id, name)
+      );
+
+      alter table attempts add column credential text not null default 'platform';
+      alter table ledger_entries add column credential text not null default 'platform';
+    `
+  },
+  {
+    name: '0005-budgets',
+    up: () => `
+      create table budgets (
+        id text not null primary key,
+        subject_kind text not null check (subject_kind in ('everything', 'organization', 'api_key')),
+        subject_id text not null,
+        period text not null check (period in ('day', 'month', 'total')),
+        limit_micros bigint not null,
+        unknown_price_micros bigint,
+        source text not null check (source in ('created', 'config')),
+        created_at_ms bigint not null,
+        unique (subject_kind, subject_id, period)
+      );
+      create index budgets_by_creation on budgets (created_at_ms, id);
+
+      create table budget_periods (
+        id text not null primary key,
+        budget_id text not null,
+        starts_at_ms bigint not null,
+        used_micros bigint not null
+      );
+      create index budget_periods_by_budget on budget_periods (budget_id);
+
+      alter table attempts add column budget_periods text not null default '';
+      alter table attempts add column budget_micros bigint not null default 0;
+    `
+  },
+  {
+    name: '0006-usage',
+    up: () => `
+      alter table ledger_entries add column operation text not null default '';
+      alter table ledger_entries add column end_user text not null default '';
+      alter table ledger_entries add column metadata json;
+      alter table ledger_entries add column requests integer not null default 0;
+      alter table ledger_entries add column unpriced integer not null default 0;
+      alter table ledger_entries add column pixels bigint not null default 0;
+      create index ledger_entries_by_time on ledger_entries (at_ms, id);
+    `
+  },
+  {
+    name: '0007-rate-limits',
+    up: () => `
+      create table rate_limits (
+        id text not null primary key,
+        organization_id text not null references organizations (id),
+        api_key_id text not null,
+        metric text not null check (metric in ('requests', 'images', 'megapixels', 'cost', 'in_flight')),
+        amount bigint not null check (amount > 0),
+        window_ms bigint not null check (window_ms >= 0),
+        model text not null,
+        created_at_ms bigint not null,
+        unique (organization_id, api_key_id, metric, window_ms, model)
+      );
+      create index rate_limits_by_creation on rate_limits (created_at_ms, id);
+
+      create table rate_limit_buckets (
+        limit_id text not null primary key references rate_limits (id),
+        revision bigint not null,
+        filling_since_us bigint not null
+      );
+
+      create table rate_limit_slices (
+        limit_id text not null references rate_limit_buckets (limit_id),
+        process_id text not null,
+        held bigint not null,
+        until_ms bigint not null,
+        primary key (limit_id, process_id)
+      );
+    `
+  },
+  {
+    name: '0008-content-policies',
+    up: () => `
+      create table content_policies (
+        id text not null primary key,
+        organization_id text not null unique references organizations (id),
+        blocked_patterns text not null,
+        moderation_url text not null,
+        moderation_model text not null,
+        moderation_key bytea,
+        moderation_key_hint text not null,
+        moderation_timeout_ms integer not null,
+        moderation_failure text not null check (moderation_failure in ('refuse', 'allow')),
+        created_at_ms bigint not null,
+        updated_at_ms bigint not null
+      );
+    `
+  },
+  {
+    // Indexes that nothing looks into, and entries of tasks that run in the one that is about their end.
+    name: '0009-fewer-indexes',
+    up: () => `
+      drop index blobs_by_organization;
+      drop index ledger_entries_by_attempt;
+      drop index tasks_by_expiry;
+      create index tasks_by_expiry on tasks (expires_at_ms) where finished_at_ms is not null;
     `
   }
 ]

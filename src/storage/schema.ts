@@ -1,12 +1,18 @@
+import type { Generated } from 'kysely'
+
 /**
  * The tables. Every row belongs to an organization. Times are Unix milliseconds (`_ms`), hashes are lower-case hexadecimal, lists are
  * separated by blanks: text and integers mean the same on every database.
  */
 export interface Schema {
-  organizations: OrganizationRow
+  organizations: Omit<OrganizationRow, 'platform_credentials'> & {
+    platform_credentials: Generated<OrganizationRow['platform_credentials']>
+  }
   api_keys: ApiKeyRow
+  credentials: CredentialRow
   blobs: BlobRow
   change_counters: ChangeCounterRow
+  content_policies: ContentPolicyRow
   processes: ProcessRow
   tasks: TaskRow
   request_keys: RequestKeyRow
@@ -14,7 +20,12 @@ export interface Schema {
   ledger_entries: LedgerEntryRow
   callbacks: CallbackRow
   callback_deliveries: CallbackDeliveryRow
+  rate_limits: RateLimitRow
+  rate_limit_buckets: RateLimitBucketRow
+  rate_limit_slices: RateLimitSliceRow
   signing_secrets: SigningSecretRow
+  budgets: BudgetRow
+  budget_periods: BudgetPeriodRow
 }
 
 export interface OrganizationRow {
@@ -23,6 +34,27 @@ export interface OrganizationRow {
   created_at_ms: number
   /** Null where its API keys work. */
   disabled_at_ms: number | null
+  /** When the operator's own keys for providers serve it: never, for providers it has none for, or also where its own were refused. */
+  platform_credentials: 'never' | 'when_missing' | 'also_when_refused'
+}
+
+/** An organization's own key for a provider. */
+export interface CredentialRow {
+  id: string
+  organization_id: string
+  /** Name of the provider in the configuration. */
+  provider: string
+  name: string
+  /** 0: used only where it is named. */
+  weight: number
+  /** The key, sealed. */
+  secret: Uint8Array
+  /** The last characters of the key, to recognise it by; empty where they would tell too much. */
+  hint: string
+  created_at_ms: number
+  /** When the key was set. */
+  set_at_ms: number
+  last_used_at_ms: number | null
 }
 
 export interface ApiKeyRow {
@@ -47,9 +79,9 @@ export interface ApiKeyRow {
   last_used_at_ms: number | null
 }
 
-/** Grows with every change of what it is named after, in the same commit: whoever keeps a copy in memory asks only for this. */
+/** Grows with every change of what `LiveCopies` keeps, in the same commit: whoever keeps a copy in memory asks only for this. */
 export interface ChangeCounterRow {
-  name: 'api_keys'
+  name: 'settings'
   changes: number
 }
 
@@ -134,10 +166,16 @@ export interface AttemptRow {
   state: 'intended' | 'submitted' | 'succeeded' | 'rejected' | 'unknown'
   /** The provider's name for its job, sealed; null where it gave none. */
   job_id: Uint8Array | null
+  /** Whose key it is called with: organization:<id of the credential>, platform, request or none. */
+  credential: string
   /** Micro-USD; null where no price is known. */
   reserved_micros: number | null
   cost_micros: number | null
-  /** StoredResult of this part, sealed; null where it delivered nothing. */
+  /** Ids of the periods of the budgets that it counts in. */
+  budget_periods: string
+  /** What it counts there now, in micro-USD: what is set aside for it, later what it cost; where no price is known, what the budgets say. */
+  budget_micros: number
+  /** StoredResult of this part, sealed; null where it delivered nothing, or ended in one commit with its task. */
   result: Uint8Array | null
   created_at_ms: number
   closed_at_ms: number | null
@@ -156,6 +194,8 @@ export interface LedgerEntryRow {
   kind: 'reserve' | 'settle' | 'release' | 'correct'
   provider: string
   model: string
+  /** As in the attempt. */
+  credential: string
   /** Change of what is reserved, in micro-USD. */
   reserved_micros: number
   /** Change of what is spent, in micro-USD. */
@@ -165,9 +205,47 @@ export interface LedgerEntryRow {
   /** What the spent amount rests on: the provider's answer, or the reservation because the answer was lost. */
   basis: 'actual' | 'unknown' | 'none'
   images: number
+  /** Pixels of those images, as far as their size is known. */
+  pixels: number
   input_tokens: number
   output_tokens: number
+  /** What was asked for, as in `TaskRow`. */
+  operation: string
+  /** The caller's name for its end user; empty where it gave none. */
+  end_user: string
+  /** A JSON object of texts, which the database can look into; null where the caller gave none. */
+  metadata: string | null
+  /** 1 where the request itself is counted: with the first reservation of its first part. */
+  requests: 0 | 1
+  /** Change of the number of calls that are over and have no known price. */
+  unpriced: number
   at_ms: number
+}
+
+/** The most that may be spent on some requests in a period. */
+export interface BudgetRow {
+  id: string
+  subject_kind: 'everything' | 'organization' | 'api_key'
+  /** Id of the organization or of the API key; empty for everything. */
+  subject_id: string
+  /** When it begins anew, by UTC. */
+  period: 'day' | 'month' | 'total'
+  limit_micros: number
+  /** What a request counts for whose price is not known; null where such requests are refused. */
+  unknown_price_micros: number | null
+  /** Where it comes from; one from the configuration is deleted when it leaves it. */
+  source: 'created' | 'config'
+  created_at_ms: number
+}
+
+/** A period of a budget, from the first request in it on. */
+export interface BudgetPeriodRow {
+  /** Id of the budget, "@", and when the period starts in Unix milliseconds. */
+  id: string
+  budget_id: string
+  starts_at_ms: number
+  /** The sum of what the attempts count that name this period. */
+  used_micros: number
 }
 
 /** A callback to be delivered at least once, recorded with the result that it tells of. */
@@ -198,6 +276,41 @@ export interface CallbackDeliveryRow {
   duration_ms: number
 }
 
+/** How much an organization or one of its API keys may ask for. */
+export interface RateLimitRow {
+  id: string
+  organization_id: string
+  /** Empty where it limits all that the keys of the organization do together. */
+  api_key_id: string
+  metric: 'requests' | 'images' | 'megapixels' | 'cost' | 'in_flight'
+  /** Requests, images, megapixels or micro-USD. */
+  amount: number
+  /** 0 for requests in flight. */
+  window_ms: number
+  /** Pattern of the models that it is for; empty: every model. */
+  model: string
+  created_at_ms: number
+}
+
+/** What is left of a limit that several processes share, beside the slices that they hold of it. */
+export interface RateLimitBucketRow {
+  limit_id: string
+  /** Grows with every change: whoever decided on an older state decides again. */
+  revision: number
+  /** Unix microseconds since which it has been filling up, as if it had been empty then. */
+  filling_since_us: number
+}
+
+/** What a process holds of a limit: for requests in flight those that it has and may begin, else what it may still use. */
+export interface RateLimitSliceRow {
+  limit_id: string
+  process_id: string
+  /** Requests, images, pixels or micro-USD. */
+  held: number
+  /** By the clock of the database; from then on it is nobody's. */
+  until_ms: number
+}
+
 /** A secret that callbacks of an organization are signed with. */
 export interface SigningSecretRow {
   id: string
@@ -207,6 +320,27 @@ export interface SigningSecretRow {
   created_at_ms: number
   /** Null for the newest one. */
   expires_at_ms: number | null
+}
+
+/** What an organization may not ask for. */
+export interface ContentPolicyRow {
+  id: string
+  organization_id: string
+  /** Words and phrases that a prompt may not hold, one on each line. */
+  blocked_patterns: string
+  /** Endpoint that is asked about every prompt; empty where none is. */
+  moderation_url: string
+  /** Empty: the endpoint's own choice. */
+  moderation_model: string
+  /** The endpoint's API key, sealed; null where it needs none. */
+  moderation_key: Uint8Array | null
+  /** The last characters of the key, to recognise it by; empty where they would tell too much. */
+  moderation_key_hint: string
+  moderation_timeout_ms: number
+  /** What becomes of a request where the endpoint gives no answer. */
+  moderation_failure: 'refuse' | 'allow'
+  created_at_ms: number
+  updated_at_ms: number
 }
 
 /** Later than every time that can come up: what has this as its end has none. */

@@ -1,7 +1,8 @@
 import type { Call } from '../call.ts'
 import { GatewayError, gatewayError } from '../errors.ts'
 import { estimateCost, orderOf } from '../ledger/estimate.ts'
-import type { AttemptRecord } from '../routing/attempt.ts'
+import { type AttemptRecord, keyMissing } from '../routing/attempt.ts'
+import type { ChosenCredential } from '../routing/credentials.ts'
 import type { PartRun, PartRunDeps } from './part-run.ts'
 import type { PlannedRun } from './run-order.ts'
 import type { TaskJournal } from './task-store.ts'
@@ -16,10 +17,14 @@ export interface BegunAttempt {
   /** The provider's name for its job, as soon as it has one. */
   readonly jobId: string | undefined
   record: AttemptRecord
+  credential: ChosenCredential
+  /** Records the intent to call the provider with the next key, after it has refused this one. Unset where there is no other. */
+  beginNext?: () => Promise<BegunAttempt>
 }
 
 /**
- * Takes up what an earlier process has begun of a part, where its provider allows that, or records the intent to begin it. Throws
+ * Takes up what an earlier process has begun of a part, where its provider allows that and its key is there, or records the intent to
+ * begin it with the first of the keys that may be used. Throws PROVIDER_KEY_MISSING,
  * OUTCOME_UNKNOWN where it cannot be gone on with, NOT_STARTED where it is not to be begun any more, and the reason of a call that was left
  * before.
  */
@@ -28,16 +33,21 @@ export async function beginAttempt(
   { plan }: PlannedRun,
   call: Call,
   journal: TaskJournal,
-  deps: Pick<PartRunDeps, 'providers' | 'checkpoint' | 'closing'>
+  deps: Pick<PartRunDeps, 'providers' | 'credentials' | 'checkpoint' | 'closing'>
 ): Promise<BegunAttempt> {
   const { known, part } = run
   const { candidate } = plan
+  const { organizationId } = call.caller
   if (known?.state === 'intended' || known?.state === 'submitted') {
     const { id, jobId, provider } = known
     // The configuration may be another one by now.
     const backend = provider === candidate.provider ? deps.providers.get(provider)?.backend : undefined
-    if (jobId !== undefined && backend?.resume) return { attemptId: id, isInherited: true, jobId, record: { jobId } }
-    if (backend?.recovery === 'idempotent') return begun(id, true)
+    // Another account knows nothing of what was begun with this one.
+    const credential = deps.credentials.find(known.credential, organizationId, provider, call.choice)
+    if (credential && jobId !== undefined && backend?.resume) {
+      return { attemptId: id, isInherited: true, jobId, record: { jobId }, credential: taken(credential) }
+    }
+    if (credential && backend?.recovery === 'idempotent') return begun(id, true, taken(credential))
     run.lost()
     await journal.close(id, { outcome: 'unknown' })
     if (!run.mayRetry) throw interrupted(provider)
@@ -45,24 +55,41 @@ export async function beginAttempt(
     run.lost()
     if (!run.mayRetry) throw interrupted(known.provider)
   } else if (!run.mayBegin) throw gatewayError('NOT_STARTED', {}, { outcome: 'not_sent' })
-  if (call.signal.aborted) throw leftBefore(call)
   const { totalMicros } = estimateCost(orderOf(candidate, part.work))
-  const attemptId = await journal.intend({
-    part: run.position,
-    ordinal: known ? known.ordinal + 1 : 0,
-    provider: candidate.provider,
-    model: candidate.model,
-    reserveMicros: totalMicros === undefined ? undefined : Number(totalMicros)
-  })
-  if (call.signal.aborted) {
-    await journal.close(attemptId, { outcome: 'not_sent' }, { withEnding: run.isOnly })
-    throw leftBefore(call)
-  }
-  run.intended()
-  deps.checkpoint('intended')
-  return begun(attemptId, false)
+  return intend(known ? known.ordinal + 1 : 0, deps.credentials.choose(organizationId, candidate.provider, call.choice))
 
-  function begun(attemptId: string, isInherited: boolean): BegunAttempt {
+  async function intend(ordinal: number, [credential, ...others]: readonly ChosenCredential[]): Promise<BegunAttempt> {
+    if (!credential) throw keyMissing(candidate)
+    if (call.signal.aborted) throw leftBefore(call)
+    const attemptId = await journal.intend({
+      part: run.position,
+      ordinal,
+      provider: candidate.provider,
+      model: candidate.model,
+      reserveMicros: totalMicros === undefined ? undefined : Number(totalMicros),
+      credential: { kind: credential.kind, id: credential.id }
+    })
+    if (call.signal.aborted) {
+      await journal.close(attemptId, { outcome: 'not_sent' }, { withEnding: run.isOnly })
+      throw leftBefore(call)
+    }
+    taken(credential)
+    deps.checkpoint('intended')
+    return begun(attemptId, false, credential, others.length === 0 ? undefined : () => intend(ordinal + 1, others))
+  }
+
+  function taken(credential: ChosenCredential): ChosenCredential {
+    run.intended({ kind: credential.kind, id: credential.id })
+    deps.credentials.recordUse(credential)
+    return credential
+  }
+
+  function begun(
+    attemptId: string,
+    isInherited: boolean,
+    credential: ChosenCredential,
+    beginNext?: () => Promise<BegunAttempt>
+  ): BegunAttempt {
     let jobId: string | undefined
     const record: AttemptRecord = {
       idempotencyKey: attemptId,
@@ -79,7 +106,9 @@ export async function beginAttempt(
       get jobId() {
         return jobId
       },
-      record
+      record,
+      credential,
+      ...(beginNext && { beginNext })
     }
   }
 }

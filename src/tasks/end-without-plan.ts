@@ -3,6 +3,7 @@ import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
 import { type StoredImage, StoredImageSchema, type StoredRequest, StoredResultSchema } from '../../gen/atelier/v1/stored_pb.ts'
 import type { GatewayError } from '../errors.ts'
 import { interrupted } from './begin-attempt.ts'
+import { credentialKind } from './credential-kind.ts'
 import { mergeEndings } from './merge-endings.ts'
 import { toStoredError } from './store/stored-error.ts'
 import { endingOf } from './stored-ending.ts'
@@ -30,7 +31,10 @@ export async function endWithoutPlan(
     const { kind: _, warnings = [], ...ending } = mergeEndings(results.map(endingOf), { isWhole: !isUnknown })
     const asLinks = results.some((result) => result.asLinks)
     const whole = withMissing(images, imagesAskedFor(request), told.message)
-    const result = Object.assign(create(StoredResultSchema, { provider, model, images: whole, asLinks, warnings: [...warnings] }), ending)
+    const made = attempts.filter(({ state }) => state === 'succeeded')
+    const credentials = [...new Set(made.map(({ credential }) => credentialKind(credential.kind)))]
+    const known = { provider, model, images: whole, asLinks, warnings: [...warnings], credentials }
+    const result = Object.assign(create(StoredResultSchema, known), ending)
     await journal.finish({ state: 'succeeded', result, consumesRequestId: true, keepSeconds })
     return
   }

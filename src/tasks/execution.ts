@@ -2,16 +2,18 @@ import { create } from '@bufbuild/protobuf'
 import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
 import { OnDisconnect } from '../../gen/atelier/v1/image_service_pb.ts'
 import { type StoredImage, StoredImageSchema, type StoredResult, StoredResultSchema } from '../../gen/atelier/v1/stored_pb.ts'
-import type { Call, Caller } from '../call.ts'
+import { type Call, type Caller, type CredentialUse, ownerOf, type ProviderChoice } from '../call.ts'
 import { type GatewayError, gatewayError, toGatewayError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ProviderEvent } from '../providers/provider.ts'
 import type { BlobMeta } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool.ts'
+import { createCredentialNotes } from './credential-notes.ts'
 import type { Feed } from './feed.ts'
 import { type PartRunDeps, runPart } from './part-run.ts'
 import type { PlannedRun } from './run-order.ts'
 import { runParts } from './run-parts.ts'
+import { credentialText } from './store/credential-text.ts'
 import { toGatewayErrorAgain, toStoredError } from './store/stored-error.ts'
 import { ClaimLostError, type KnownAttempt, type TaskEnding, type TaskJournal } from './task-store.ts'
 import { untilRecorded } from './until-recorded.ts'
@@ -20,6 +22,10 @@ import { untilRecorded } from './until-recorded.ts'
 export interface ExecutableTask {
   id: string
   caller: Caller
+  /** The provider that it was asked to be served by, and with whose key. */
+  choice?: ProviderChoice | undefined
+  /** Hears whose keys the provider is called with. */
+  calledWith?: Call['calledWith'] | undefined
   /** What an earlier process has begun. */
   known: readonly KnownAttempt[]
   /** Whether parts that nothing was begun of are begun: not of an attached task whose caller went down with its process. */
@@ -72,8 +78,10 @@ export function execute(
     caller: task.caller,
     signal: stopping.signal,
     deadlineMs: Number.POSITIVE_INFINITY,
+    ...(task.choice && { choice: task.choice }),
     log: task.log
   }
+  const credentials = createCredentialNotes(task.calledWith)
   const images = new Map<number, StoredImage>()
   let isIntended = task.known.length > 0
   let mayBeBilled = false
@@ -124,7 +132,7 @@ export function execute(
       task.log.warn({ reason: error.reason, task: task.id }, what)
     }
     const cost = planned.charge(ending.cost, deliveredCount())
-    const completed = cost ? { ...ending, cost } : ending
+    const completed = { ...ending, ...(cost && { cost }), credentials: credentials.kinds() }
     const { kind: _kind, warnings = [], ...rest } = completed
     const result = resultOf({ ...rest, warnings: [...warnings] })
     const isRecorded = await finish({ state: 'succeeded', result, consumesRequestId: true, keepSeconds: task.keepSeconds }, () => {
@@ -138,7 +146,7 @@ export function execute(
     const { parts } = plan
     const isOnly = parts.length === 1
     const blobMeta: BlobMeta = {
-      organizationId: task.caller.organizationId,
+      organizationId: ownerOf(task.caller),
       taskId: task.id,
       // Without an end here, the end of the task is theirs.
       lifetimeSeconds:
@@ -149,13 +157,15 @@ export function execute(
       const part = parts[position]
       if (!part) throw new RangeError(`there is no part ${position}`)
       const known = task.known.filter((each) => each.part === position).at(-1)
+      if (known?.state === 'succeeded') credentials.note(position, known.credential)
       const events = {
         hasCaller: feed !== undefined,
         isLive: isOnly && feed !== undefined,
         isOnly,
         kept: (image: StoredImage) => void images.set(image.index, image),
-        intended: () => {
+        intended: (credential: CredentialUse) => {
           isIntended = true
+          credentials.note(position, credential)
         },
         lost: () => {
           mayBeBilled = true
@@ -240,7 +250,8 @@ export function execute(
   function logEnd({ state, result }: TaskEnding): void {
     const outcome = result.error ? toGatewayErrorAgain(result.error).reason : 'ok'
     const { organizationId: organization, apiKeyId: key } = task.caller
-    task.log.info({ task: task.id, state, outcome, organization, key, provider, model, images: deliveredCount() }, 'task')
+    const credential = credentials.uses().map(credentialText).join(', ') || undefined
+    task.log.info({ task: task.id, state, outcome, organization, key, provider, model, credential, images: deliveredCount() }, 'task')
   }
 
   function recordingFailed(err: unknown): void {

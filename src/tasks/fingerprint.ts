@@ -6,7 +6,7 @@ import { type StoredRequest, StoredRequestSchema } from '../../gen/atelier/v1/st
  * The bytes by which the same request is recognised: the operation with all that it says, whatever the order in which unnamed parameters
  * were written, and without what only says how it is to be handled.
  */
-export function fingerprintBytes({ operation, permanentLinks }: StoredRequest): Uint8Array {
+export function fingerprintBytes({ operation, permanentLinks, choice }: StoredRequest): Uint8Array {
   const same: StoredRequest['operation'] =
     operation.case === 'generation'
       ? { case: 'generation', value: comparable(operation.value) }
@@ -16,7 +16,15 @@ export function fingerprintBytes({ operation, permanentLinks }: StoredRequest): 
             ...operation,
             value: { ...operation.value, ...(operation.value.parameters && { parameters: comparable(operation.value.parameters) }) }
           }
-  return toBinary(StoredRequestSchema, { $typeName: 'atelier.v1.StoredRequest', operation: same, permanentLinks, callbackUrl: '' })
+  return toBinary(StoredRequestSchema, {
+    $typeName: 'atelier.v1.StoredRequest',
+    operation: same,
+    permanentLinks,
+    callbackUrl: '',
+    metadata: '',
+    // A caller who changes its key asks for the same.
+    ...(choice && { choice: { ...choice, credential: '' } })
+  })
 }
 
 function comparable(request: GenerateImagesRequest): GenerateImagesRequest {
@@ -26,6 +34,7 @@ function comparable(request: GenerateImagesRequest): GenerateImagesRequest {
     requestId: '',
     onInterrupt: 0,
     onDisconnect: 0,
+    maxCostMicros: undefined,
     ...(providerOptions && { providerOptions: inOrder(providerOptions) })
   }
 }

@@ -1,21 +1,23 @@
 import { create } from '@bufbuild/protobuf'
 import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
 import { type StoredImage, StoredImageSchema, type StoredResult, StoredResultSchema } from '../../gen/atelier/v1/stored_pb.ts'
-import type { Call } from '../call.ts'
+import type { Call, CredentialUse } from '../call.ts'
 import type { Delivery } from '../delivery/deliver.ts'
 import { GatewayError, gatewayError, type Outcome, toGatewayError } from '../errors.ts'
 import { type ImageLink, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { actualCost } from '../ledger/actual-cost.ts'
+import { askedPixels } from '../ledger/asked-pixels.ts'
 import { orderOf } from '../ledger/estimate.ts'
 import { withCost } from '../ledger/with-cost.ts'
 import type { ProviderEvent } from '../providers/provider.ts'
-import { attempt, type ConfiguredProvider } from '../routing/attempt.ts'
+import { attempt, backendOf, type ConfiguredProvider, isKeyRefused } from '../routing/attempt.ts'
+import type { Credentials } from '../routing/credentials.ts'
 import type { Part } from '../routing/parts.ts'
 import { type BlobMeta, type BlobStore, type IncomingBlob, NotAnImageError, type PendingBlob } from '../storage/blob-store.ts'
 import { DatabaseError } from '../storage/database-error.ts'
 import type { Links } from '../storage/links.ts'
-import { beginAttempt, interrupted } from './begin-attempt.ts'
+import { type BegunAttempt, beginAttempt, interrupted } from './begin-attempt.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { withRevisedPrompts } from './revised-prompts.ts'
 import type { PlannedRun } from './run-order.ts'
@@ -43,14 +45,15 @@ export interface PartRun {
   isOnly: boolean
   /** Hears of every image that is there. */
   kept(image: StoredImage): void
-  /** Hears that the provider may be called from now on. */
-  intended(): void
+  /** Hears that the provider may be called from now on, with this key. */
+  intended(credential: CredentialUse): void
   /** Hears that a call may have been billed of which nothing is there. */
   lost(): void
 }
 
 export interface PartRunDeps {
   providers: ReadonlyMap<string, ConfiguredProvider>
+  credentials: Pick<Credentials, 'choose' | 'find' | 'recordUse'>
   delivery: Delivery
   blobs: BlobStore
   links: Links
@@ -60,8 +63,9 @@ export interface PartRunDeps {
 }
 
 /**
- * Carries out one part of a task: records the intent, calls the provider, stores what comes while it passes, and records the outcome. Yields
- * what the provider gave in the form that the caller wishes. What an earlier process has begun is gone on with where its provider allows.
+ * Carries out one part of a task: records the intent, calls the provider, stores what comes while it passes, and records the outcome; where
+ * the provider refuses the key, all of that again with the next one that may be used. Yields what the provider gave in the form that the
+ * caller wishes. What an earlier process has begun is gone on with where its provider allows.
  */
 export async function* runPart(
   run: PartRun,
@@ -77,8 +81,7 @@ export async function* runPart(
     yield* toEvents(known.result, part)
     return
   }
-  const begun = await beginAttempt(run, planned, call, journal, deps)
-  const { attemptId, isInherited } = begun
+  let begun = await beginAttempt(run, planned, call, journal, deps)
   const { plan, wish } = planned
   const { provider } = plan.candidate
   const images: StoredImage[] = []
@@ -89,44 +92,52 @@ export async function* runPart(
   const result = create(StoredResultSchema, { provider, model: plan.candidate.model, asLinks: wish.form === 'url' })
   let isClosed = false
 
-  try {
-    call.signal.throwIfAborted()
-    const upstream = withCost(attempt(plan, part, deps.providers, call, begun.record), (delivered, ending) =>
-      actualCost(orderOf(plan.candidate, part.work), delivered, ending)
-    )
-    const delivered = deps.delivery.deliver(upstream, wish, call, host)
-    const { promptAsRevised } = plan
-    for await (const event of promptAsRevised === undefined ? delivered : withRevisedPrompts(delivered, promptAsRevised)) {
-      if (event.kind === 'image') yield* keep(event.index, event.image)
-      else if (event.kind === 'completed') {
-        const { kind: _, warnings, ...ending } = event
-        Object.assign(result, ending, { warnings: warnings ?? [] })
-        await close()
-        yield event
-      } else {
-        if (event.kind === 'image_details') {
-          const { kind: _, index, ...details } = event
-          Object.assign(images.find((image) => image.index === index + part.firstIndex) ?? {}, details)
+  for (let next: BegunAttempt | undefined = begun; next; ) {
+    begun = next
+    next = undefined
+    isClosed = false
+    try {
+      call.signal.throwIfAborted()
+      const upstream = withCost(attempt(plan, part, deps.providers, begun.credential, call, begun.record), (delivered, ending) =>
+        actualCost(orderOf(plan.candidate, part.work), delivered, ending)
+      )
+      const delivered = deps.delivery.deliver(upstream, wish, call, host)
+      const { promptAsRevised } = plan
+      for await (const event of promptAsRevised === undefined ? delivered : withRevisedPrompts(delivered, promptAsRevised)) {
+        if (event.kind === 'image') yield* keep(event.index, event.image)
+        else if (event.kind === 'completed') {
+          const { kind: _, warnings, ...ending } = event
+          Object.assign(result, ending, { warnings: warnings ?? [] })
+          await close()
+          yield event
+        } else {
+          if (event.kind === 'image_details') {
+            const { kind: _, index, ...details } = event
+            Object.assign(images.find((image) => image.index === index + part.firstIndex) ?? {}, details)
+          }
+          if (event.kind === 'no_image') {
+            const { index, outcome, message } = event
+            missing.push(create(StoredImageSchema, { index: index + part.firstIndex, outcome, message }))
+          }
+          yield event
         }
-        if (event.kind === 'no_image') {
-          const { index, outcome, message } = event
-          missing.push(create(StoredImageSchema, { index: index + part.firstIndex, outcome, message }))
-        }
-        yield event
       }
+    } catch (error) {
+      if (isClosed) throw error
+      // What is there was made and is paid.
+      if (images.length > 0) {
+        await close()
+        throw error
+      }
+      const outcome = await outcomeOf(error)
+      const beginNext = isKeyRefused(error) && !call.signal.aborted ? begun.beginNext : undefined
+      await giveUp(outcome, { goesOn: beginNext !== undefined })
+      if (!beginNext) throw error instanceof GatewayError ? settledAs(error, outcome) : error
+      next = await beginNext()
+    } finally {
+      if (!isClosed) await (images.length > 0 ? close() : leftOutcome().then((outcome) => giveUp(outcome)))
+      for (const incoming of loose) void incoming.discard()
     }
-  } catch (error) {
-    if (isClosed) throw error
-    // What is there was made and is paid.
-    if (images.length > 0) {
-      await close()
-      throw error
-    }
-    const outcome = await giveUp(await outcomeOf(error))
-    throw error instanceof GatewayError ? settledAs(error, outcome) : error
-  } finally {
-    if (!isClosed) await (images.length > 0 ? close() : leftOutcome().then(giveUp))
-    for (const incoming of loose) void incoming.discard()
   }
 
   async function* keep(index: number, image: ImageBody | ImageLink): AsyncGenerator<ProviderEvent, void, undefined> {
@@ -200,20 +211,20 @@ export async function* runPart(
   async function close(): Promise<void> {
     isClosed = true
     result.images = [...images, ...missing]
-    await record({ outcome: 'succeeded', result, blobs })
+    const pixels = askedPixels(orderOf(plan.candidate, part.work))
+    await record({ outcome: 'succeeded', result, blobs, ...(pixels !== undefined && { askedPixels: pixels }) })
   }
 
-  async function giveUp(outcome: Outcome): Promise<Outcome> {
+  async function giveUp(outcome: Outcome, { goesOn = false } = {}): Promise<void> {
     isClosed = true
     if (outcome === 'unknown') run.lost()
-    await record({ outcome })
-    return outcome
+    await record({ outcome }, { goesOn })
   }
 
   /** What cannot be written now is written with the end of the task; a database that is away must not cost what is there. */
-  async function record(ending: AttemptEnding): Promise<void> {
+  async function record(ending: AttemptEnding, { goesOn = false } = {}): Promise<void> {
     try {
-      await journal.close(attemptId, ending, { withEnding: run.isOnly })
+      await journal.close(begun.attemptId, ending, { withEnding: run.isOnly && !goesOn })
     } catch (err) {
       if (!(err instanceof DatabaseError)) throw err
       call.log.error({ err }, 'the end of a call to a provider could not be recorded yet')
@@ -222,8 +233,10 @@ export async function* runPart(
 
   async function outcomeOf(error: unknown): Promise<Outcome> {
     const { outcome = 'unknown', retryable } = toGatewayError(error)
-    // That a call could not be repeated, or a job not be asked for, says nothing about the call that an earlier process made.
-    const isKnown = outcome === 'rejected' ? !(isInherited && retryable) : outcome === 'not_sent' && !isInherited
+    // That a call could not be repeated, or a job not be asked for, or neither with this key any more, says nothing about the call that an
+    // earlier process made.
+    const saysNothing = begun.isInherited && (retryable || isKeyRefused(error))
+    const isKnown = outcome === 'rejected' ? !saysNothing : outcome === 'not_sent' && !begun.isInherited
     if (isKnown) return outcome
     return call.signal.aborted ? leftOutcome() : 'unknown'
   }
@@ -231,8 +244,9 @@ export async function* runPart(
   /** What becomes of a call that nobody waits for any more; a job goes on until it is stopped. */
   async function leftOutcome(): Promise<'rejected' | 'unknown'> {
     const configured = deps.providers.get(provider)
-    if (begun.jobId !== undefined && configured?.backend.cancel) return stopJob(begun.jobId, configured, call.log)
-    return configured?.backend.cancelsFree ? 'rejected' : 'unknown'
+    const backend = configured && backendOf(configured, call.choice)
+    if (begun.jobId !== undefined && backend?.cancel) return stopJob(begun.jobId, backend, begun.credential.secret, call.log)
+    return backend?.cancelsFree ? 'rejected' : 'unknown'
   }
 
   function settledAs(error: GatewayError, outcome: Outcome): GatewayError {

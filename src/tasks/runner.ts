@@ -12,13 +12,16 @@ import { createFeed } from './feed.ts'
 import { fingerprintBytes } from './fingerprint.ts'
 import { replay } from './replay.ts'
 import type { PlannedRun, RunOrder } from './run-order.ts'
+import { withCaller } from './stored-caller.ts'
+import { withChoice } from './stored-choice.ts'
 import { type Admission, type ClaimedTask, type NewTask, newTaskId, type TaskStore } from './task-store.ts'
 
 /** Carries out what was planned. */
 export interface Runner {
   /**
-   * Carries an order out for a caller that waits, or repeats to it what the same order yielded before. Takes the order over. Throws
-   * REQUEST_ID_REUSED, DATABASE_UNAVAILABLE, and what providers throw; IDEMPOTENCY_UNAVAILABLE where no tasks are kept.
+   * Carries an order out for a caller that waits, or repeats to it what the same order yielded before. Takes the order over. Never throws
+   * itself, so that whoever waits for the end of the events hears of every refusal: they fail with REQUEST_ID_REUSED, DATABASE_UNAVAILABLE,
+   * what providers throw, and IDEMPOTENCY_UNAVAILABLE where no tasks are kept.
    */
   run(order: RunOrder, call: Call): AsyncIterable<GenerationEvent>
 }
@@ -85,7 +88,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
   async function begin(order: RunOrder, call: Call): Promise<AsyncIterable<GenerationEvent>> {
     await using cleanup = new AsyncDisposableStack()
     cleanup.use(order)
-    const fingerprints = fingerprintsOf(order.stored)
+    const fingerprints = fingerprintsOf(order.stored, call)
     const earlier = order.isRepetition && order.request.requestId === '' ? await store.rejoin(call.caller, fingerprints) : undefined
     if (earlier !== undefined) return replay(earlier, call, deps)
     const createdAtMs = Date.now()
@@ -115,6 +118,8 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
       mayRetry: false,
       keepSeconds: options.keepTasksSeconds,
       keepFailureSeconds: isKeyed ? keyedSeconds : options.keepResultsSeconds,
+      choice: call.choice,
+      calledWith: call.calledWith,
       get log() {
         return call.log
       }
@@ -155,7 +160,10 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
       caller: call.caller,
       operation,
       mode,
-      request: stored,
+      request: withCaller(
+        withChoice(call.metadata === undefined ? stored : { ...stored, metadata: call.metadata }, call.choice),
+        call.caller
+      ),
       fingerprints,
       traceId,
       onInterrupt: request.onInterrupt === OnInterrupt.RETRY ? 'retry' : 'fail',
@@ -166,8 +174,8 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
     })
   }
 
-  function fingerprintsOf(request: StoredRequest): string[] {
-    return deps.fingerprints.all('request', fingerprintBytes(request))
+  function fingerprintsOf(request: StoredRequest, { choice }: Call): string[] {
+    return deps.fingerprints.all('request', fingerprintBytes(withChoice(request, choice)))
   }
 
   function track(taskId: string, execution: Execution): Execution {
@@ -183,7 +191,13 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
     run: (order, call) => openEvents(() => begin(order, call)),
     async submit(order, record, call) {
       await using _ = order
-      const admission = await admit(order, 'detached', fingerprintsOf(record.recognisedBy), { ...record, createdAtMs: Date.now() }, call)
+      const admission = await admit(
+        order,
+        'detached',
+        fingerprintsOf(record.recognisedBy, call),
+        { ...record, createdAtMs: Date.now() },
+        call
+      )
       if (admission.kind === 'existing') return admission.taskId
       deps.checkpoint('acknowledged')
       return admission.claim.taskId
@@ -198,6 +212,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
         mayRetry: claimed.row.on_interrupt === 'retry',
         keepSeconds: options.keepTasksSeconds,
         keepFailureSeconds: options.keepTasksSeconds,
+        choice: call.choice,
         log: call.log
       }
       const execution = execute(task, planned, executionOptions, store.journal(claimed), deps)

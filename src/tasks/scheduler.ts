@@ -5,6 +5,9 @@ import type { Database } from '../storage/database.ts'
 import { endWithoutPlan } from './end-without-plan.ts'
 import type { PlannedRun } from './run-order.ts'
 import type { TaskRunner } from './runner.ts'
+import { readCaller } from './stored-caller.ts'
+import { readChoice } from './stored-choice.ts'
+import { noMeter, type TaskMeter } from './task-meter.ts'
 import { type ClaimedTask, ClaimLostError, type TaskStore } from './task-store.ts'
 
 export interface SchedulerOptions {
@@ -24,6 +27,8 @@ export interface SchedulerDeps {
   /** Aborts when the process has no time left: then nothing is taken on any more. */
   closing: AbortSignal
   log: Logger
+  /** Unset: nothing is counted. */
+  meter?: TaskMeter
 }
 
 /** Carries out queued tasks, and takes over those of processes that have died. */
@@ -36,7 +41,7 @@ export interface Scheduler {
 
 /** Begins at once with what an earlier process left behind. */
 export function createScheduler(options: SchedulerOptions, deps: SchedulerDeps): Scheduler {
-  const { store, log } = deps
+  const { store, log, meter = noMeter } = deps
   const queued = new Set<Promise<void>>()
   const takenOver = new Set<Promise<void>>()
   let isDraining = false
@@ -80,7 +85,10 @@ export function createScheduler(options: SchedulerOptions, deps: SchedulerDeps):
       const claimed = await claim(Math.min(claimsAtATime, options.maxRunning - running.size))
       if (claimed.length === 0) break
       for (const task of claimed) {
+        const isOver = meter.taskBegan()
+        if (running === queued) meter.taskTaken(Date.now() - task.row.created_at_ms)
         const work = carryOut(task).finally(() => {
+          isOver(Date.now() - task.row.created_at_ms)
           running.delete(work)
           void look()
         })
@@ -91,11 +99,18 @@ export function createScheduler(options: SchedulerOptions, deps: SchedulerDeps):
 
   async function carryOut(task: ClaimedTask): Promise<void> {
     const { row } = task
+    const choice = readChoice(task.request.choice)
     const call: Call = {
       id: task.taskId,
-      caller: { organizationId: row.organization_id, apiKeyId: row.api_key_id, scopes: ['generate'] },
+      caller: {
+        organizationId: row.organization_id,
+        apiKeyId: row.api_key_id,
+        scopes: ['generate'],
+        ...readCaller(task.request.caller)
+      },
       signal: new AbortController().signal,
       deadlineMs: Number.POSITIVE_INFINITY,
+      ...(choice && { choice }),
       log: log.child({ task: task.taskId })
     }
     try {

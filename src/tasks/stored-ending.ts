@@ -3,13 +3,14 @@ import type { ProviderEvent } from '../providers/provider.ts'
 
 /** The `completed` event that a result was made of. */
 export function endingOf(result: StoredResult): Extract<ProviderEvent, { kind: 'completed' }> {
-  const { usage, resolved, cost, warnings, providerFields } = result
+  const { usage, resolved, cost, warnings, providerFields, credentials } = result
   return {
     kind: 'completed',
     warnings,
     ...(usage && { usage }),
     ...(resolved && { resolved }),
     ...(cost && { cost }),
-    ...(providerFields && { providerFields })
+    ...(providerFields && { providerFields }),
+    ...(credentials.length > 0 && { credentials })
   }
 }

@@ -1,13 +1,13 @@
 import type { StoredRequest, StoredResult } from '../../gen/atelier/v1/stored_pb.ts'
 import type { Task } from '../../gen/atelier/v1/task_pb.ts'
-import type { Caller } from '../call.ts'
+import type { Caller, CredentialUse } from '../call.ts'
 import type { PendingBlob } from '../storage/blob-store.ts'
-import { randomBase62 } from '../storage/random-id.ts'
+import { orderedId } from '../storage/random-id.ts'
 import type { AttemptRow, TaskRow, TaskStateText } from '../storage/schema.ts'
 
 /** A fresh, unguessable id. */
 export function newTaskId(): string {
-  return `task_${randomBase62(22)}`
+  return `task_${orderedId()}`
 }
 
 /** A request on its way into the store. */
@@ -58,6 +58,8 @@ export interface KnownAttempt {
   ordinal: number
   provider: string
   state: AttemptRow['state']
+  /** Whose key the provider was called with. */
+  credential: CredentialUse
   jobId?: string
   result?: StoredResult
 }
@@ -70,12 +72,20 @@ export interface Intent {
   model: string
   /** What it may cost at most; undefined where no price is known. */
   reserveMicros: number | undefined
+  /** Whose key the provider is called with. */
+  credential: CredentialUse
 }
 
 /** How a call to a provider ended. */
 export type AttemptEnding =
   /** What it delivered, and the rows of the images that were stored for it. */
-  | { outcome: 'succeeded'; result: StoredResult; blobs: readonly PendingBlob[] }
+  | {
+      outcome: 'succeeded'
+      result: StoredResult
+      blobs: readonly PendingBlob[]
+      /** Pixels of each image as it was asked for, where that says so. */
+      askedPixels?: number
+    }
   /** `not_sent` and `rejected` release what was reserved; `unknown` settles it as spent. */
   | { outcome: 'not_sent' | 'rejected' | 'unknown' }
 

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import { Exchange } from './exchange.ts'
 import { loadPool } from './undici.ts'
@@ -56,6 +57,8 @@ export interface UpstreamClientOptions {
   baseUrl: string
   /** Requests beyond this number wait for a connection. */
   maxConnections: number
+  /** Resolves its host whenever a connection is made. Unset: as the system does. */
+  lookup?: LookupFunction
 }
 
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
@@ -68,7 +71,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     pipelining: 1,
     // HTTP/2 costs 1.8 times the CPU and gains nothing.
     allowH2: false,
-    connect: { timeout: connectTimeoutMs },
+    connect: { timeout: connectTimeoutMs, ...(options.lookup && { lookup: options.lookup }) },
     // There is one time limit: the request's own.
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -197,6 +197,7 @@ const problems: Record<string, string> = {
   ENOTFOUND: 'its host name does not resolve',
   EAI_AGAIN: 'its host name could not be resolved',
   ECONNREFUSED: 'the connection was refused',
+  ERR_ADDRESS_NOT_PUBLIC: 'its host name leads to an address that is not public',
   UND_ERR_CONNECT_TIMEOUT: 'no connection was made in time',
   ECONNRESET: 'the connection was reset',
   EPIPE: 'the connection was closed',

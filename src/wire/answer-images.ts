@@ -32,7 +32,8 @@ export interface AskedImages {
  */
 export async function answerImages(exchange: Exchange, asked: AskedImages, operations: Operations): Promise<void> {
   const { request, call, dialect } = exchange
-  const { callbackUrl, traceId, rest } = takeTaskFields(asked.body)
+  const { callbackUrl, traceId: ofBody, rest } = takeTaskFields(asked.body)
+  const traceId = ofBody || exchange.traceId
   exchange.traceId = traceId
   const { message, stream } = decodeGenerateImages(rest)
   exchange.writtenModel = writtenModel(message)

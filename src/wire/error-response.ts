@@ -78,7 +78,7 @@ function restHeaders(error: GatewayError, status: number, requestId: string): Re
     'x-request-id': requestId,
     ...(error.retryAfterMs === undefined ? {} : retryAfter(waitMs(error.retryAfterMs))),
     // OpenAI's SDKs send again what failed with 408, 409, 429 or 5xx, and Portkey's any 5xx, unless these headers forbid it.
-    ...((status >= 500 && !error.retryable) || error.outcome === 'unknown'
+    ...(((status >= 500 || status === 429) && !error.retryable) || error.outcome === 'unknown'
       ? { 'x-should-retry': 'false', 'x-portkey-gateway-exception': 'true' }
       : {}),
     ...(error.reason === 'METHOD_NOT_ALLOWED' ? { allow: String(error.fields.allowed) } : {}),

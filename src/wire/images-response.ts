@@ -8,6 +8,7 @@ import { freeChunk } from '../images/free-chunk.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
 import { encodeCompleted, encodeIncluded } from './openai-json.ts'
+import { setPortkeyProvider } from './portkey-headers.ts'
 import { type Included, nothingIncluded } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
 
@@ -171,6 +172,7 @@ export function setServedBy(response: ServerResponse, { taskId, isReplay, provid
   if (taskId !== '') response.setHeader('x-atelier-task-id', taskId)
   if (isReplay) response.setHeader('x-atelier-replayed', 'true')
   response.setHeader('x-atelier-provider', provider)
+  setPortkeyProvider(response, provider)
   response.setHeader('x-atelier-model', headerText(model))
   setWarnings(response, warnings)
 }

@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { type CredentialKind, CredentialKindSchema } from '../../gen/atelier/v1/credential_pb.ts'
 import {
   BackgroundSchema,
   type Cost,
@@ -21,7 +22,7 @@ import type { GenerationEvent } from '../events.ts'
 import type { Included } from './request-headers.ts'
 
 /** Our own options travel as `x-atelier-*` headers, so that bodies stay the vendor's: in a body these names are the vendor's too. */
-export const headerFields = ['request_id', 'strict', 'provider_options', 'on_interrupt', 'on_disconnect'] as const
+export const headerFields = ['request_id', 'strict', 'provider_options', 'on_interrupt', 'on_disconnect', 'max_cost_micros'] as const
 
 /** Reads the body of POST /v1/images/generations. What the schema does not know becomes `provider_options`. */
 export function decodeGenerateImages(body: JsonValue): { message: GenerateImagesRequest; stream: boolean } {
@@ -57,11 +58,17 @@ export function encodeCompleted(completed: Completed, missing: readonly Missing[
   }
 }
 
-/** What the caller asked for with `x-atelier-include`: a cost that is not known is null. */
-export function encodeIncluded(include: Included, cost: Cost | undefined, warnings: readonly Warning[]): JsonObject {
+/** What the caller asked for with `x-atelier-include`: a cost that is not known is null. Whose keys were used stands there if it is told. */
+export function encodeIncluded(
+  include: Included,
+  cost: Cost | undefined,
+  warnings: readonly Warning[],
+  credentials: readonly CredentialKind[] = []
+): JsonObject {
   const fields = {
     ...(include.cost ? { cost: cost ? encodeMessage(CostSchema, cost) : null } : {}),
-    ...(include.warnings ? { warnings: warnings.map((warning) => encodeMessage(WarningSchema, warning)) } : {})
+    ...(include.warnings ? { warnings: warnings.map((warning) => encodeMessage(WarningSchema, warning)) } : {}),
+    ...(credentials.length > 0 ? { credential: credentials.map((kind) => wireName(CredentialKindSchema, kind)).join(', ') } : {})
   }
   return Object.keys(fields).length > 0 ? { atelier: fields } : {}
 }

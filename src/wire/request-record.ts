@@ -14,6 +14,8 @@ export interface RequestRecord {
   traceId: string
   provider: string
   model: string
+  /** Whose keys the provider was called with, an organization's own by its id; empty where it was not called. */
+  credential: string
   /** Id of the task that it made or shows; empty where there is none. */
   taskId: string
   /** Bytes of images and answer that were sent. */
@@ -41,6 +43,7 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
       traceId: '',
       provider: '',
       model: '',
+      credential: '',
       taskId: '',
       bytes: 0,
       accept({ provider, model, taskId }) {
@@ -55,7 +58,7 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
         if (closed) return
         closed = true
         const durationMs = Math.round((performance.now() - begunAt) * 10) / 10
-        const { id, caller, traceId, provider, model, taskId, bytes } = this
+        const { id, caller, traceId, provider, model, credential, taskId, bytes } = this
         const outcome = failure?.reason ?? 'ok'
         deps.metrics.finished({ route, provider, model, outcome, durationMs, bytes })
         deps.log[levelOf(failure)](
@@ -68,6 +71,7 @@ export function createRequestRecords(deps: { log: Logger; metrics: Metrics }): O
             key: caller?.apiKeyId,
             provider,
             model,
+            credential: credential || undefined,
             durationMs,
             bytes,
             trace: traceId || undefined,

@@ -3,7 +3,6 @@ import { create } from '@bufbuild/protobuf'
 import { EstimateCostRequestSchema, EstimateCostResponseSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { GetModelRequestSchema, ListModelsRequestSchema } from '../../gen/atelier/v1/model_service_pb.ts'
 import { type Authenticator, requireScope } from '../admission/authenticate.ts'
-import type { NeededScope } from '../call.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { gatewayError, toGatewayError } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
@@ -12,6 +11,7 @@ import { writtenModel } from '../services/plan-run.ts'
 import type { Uploads } from '../storage/uploads.ts'
 import { type AskedImages, answerImages } from './answer-images.ts'
 import { errorOfCall, openCall } from './call-context.ts'
+import { readCallHeaders, type Wanted } from './call-headers.ts'
 import type { Cors } from './cors.ts'
 import { createEditRoutes } from './edits.ts'
 import { createEnvelopedTaskRoutes } from './enveloped-tasks.ts'
@@ -19,6 +19,8 @@ import { sendRestError } from './error-response.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Metrics } from './metrics.ts'
 import { decodeGenerateImages, encodeModel } from './openai-json.ts'
+import { setPortkeyHeaders } from './portkey-headers.ts'
+import type { ProviderChoices } from './provider-choice.ts'
 import { readJsonBody } from './read-body.ts'
 import { applyHeaders, requireStream, restDeadlineMs } from './request-headers.ts'
 import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
@@ -32,6 +34,7 @@ export interface RestDeps {
   operations: Operations
   uploads: Uploads
   authenticator: Authenticator
+  choices: ProviderChoices
   downloads: (pathname: string, request: IncomingMessage, response: ServerResponse, record: RequestRecord) => Promise<void>
   metrics: Metrics
   openRecord: OpenRecord
@@ -158,6 +161,7 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     const record = deps.openRecord(found?.path ?? 'unknown')
     response.once('close', () => record.close(statusOf(response)))
     response.setHeader('x-request-id', record.id)
+    setPortkeyHeaders(request.headers, response, record.id)
     const dialect = dialectOf(request.url)
     const exchange = { request, response, record, rest: '', dialect, traceId: '', writtenModel: undefined } as Omit<
       Exchange,
@@ -168,22 +172,26 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
       if (!found) throw gatewayError('ROUTE_NOT_FOUND', { method: request.method ?? '', path: pathname.slice(0, 200) })
       const route = routeFor(found, request.method ?? '')
       exchange.rest = decodePath(found.rest)
-      if (route.access !== 'public') await admit(route.access, exchange)
+      if (route.access !== 'public') admit({ scope: route.access, rpcs: route.rpcs }, exchange)
       await route.handle(exchange)
     } catch (thrown) {
       refuse(exchange, thrown)
     }
   }
 
-  async function admit(scope: NeededScope, exchange: Exchange): Promise<void> {
+  function admit(wanted: Wanted, exchange: Exchange): void {
     const { request, response, record } = exchange
-    record.caller = await deps.authenticator.authenticate(request.headers)
-    requireScope(record.caller, scope)
+    const authenticated = deps.authenticator.authenticate(request.headers)
+    record.caller = authenticated.caller
+    requireScope(record.caller, wanted.scope)
+    const { traceId, deadlineMs, ...said } = readCallHeaders(request.headers, authenticated, wanted, deps.choices)
+    exchange.traceId = traceId
     exchange.call = openCall({
+      ...said,
       record,
       caller: record.caller,
       headers: request.headers,
-      deadlineMs: restDeadlineMs(request.headers),
+      deadlineMs: Math.min(deadlineMs, restDeadlineMs(request.headers)),
       response,
       log: deps.log
     })

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { type ConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect'
-import { AdminService } from '../../gen/atelier/v1/admin_service_pb.ts'
 import { type Image, ResponseFormat } from '../../gen/atelier/v1/image_pb.ts'
 import {
   DeleteImageResponseSchema,
@@ -16,12 +15,13 @@ import { TaskService } from '../../gen/atelier/v1/task_service_pb.ts'
 import type { Call, Caller } from '../call.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
-import type { AdminOperations } from '../invoke/admin-operations.ts'
+import type { AdministeredService } from '../invoke/administer.ts'
 import type { Operations } from '../invoke.ts'
 import type { Logger } from '../log.ts'
 import type { RequestWays } from '../services/task-order.ts'
 import type { Uploads } from '../storage/uploads.ts'
 import { errorOfCall, openCall } from './call-context.ts'
+import type { CallHeaders } from './call-headers.ts'
 import { encodeChunk, encodeResponse, type Wrapping, wrappings } from './encode-images.ts'
 import { toConnectError } from './error-response.ts'
 import { type FoldDeps, foldResponse } from './fold-response.ts'
@@ -30,7 +30,7 @@ import type { HttpRequest, HttpResponse } from './listener.ts'
 import type { Pieces } from './pieces.ts'
 import { isRepetition, requireStream } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
-import { adminService } from './rpc-admin.ts'
+import { administeredRpcs } from './rpc-admin.ts'
 import { openEdit, openVariation, uploadedBytes } from './rpc-edits.ts'
 import { createTaskService } from './rpc-tasks.ts'
 import { createStandIns, type StandIns } from './stand-ins.ts'
@@ -50,6 +50,8 @@ export interface Exchange {
   res: HttpResponse
   record: RequestRecord
   caller: Caller
+  /** What the headers say besides. */
+  said: CallHeaders
   /** Set as soon as the router knows the RPC. */
   context?: HandlerContext
   /** Whether the implementation has been reached: what fails before that is the router's complaint about the request. */
@@ -63,7 +65,8 @@ export const exchangeKey = createContextKey<Exchange | undefined>(undefined, { d
 
 export interface RpcServicesDeps {
   operations: Operations
-  admin: AdminOperations
+  /** What `adminServices` of rpc-access names. */
+  administered: readonly AdministeredService[]
   uploads: Uploads
   hostImage: FoldDeps['hostImage']
   log: Logger
@@ -84,8 +87,9 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     exchange.entered = true
     if (context.responseHeader.get('content-type')?.endsWith('proto')) exchange.standIns = createStandIns()
     const { req, res, record, caller } = exchange
-    const deadlineMs = Date.now() + (context.timeoutMs() ?? Number.POSITIVE_INFINITY)
-    return { call: openCall({ record, caller, headers: req.headers, deadlineMs, response: res, log: deps.log }), exchange }
+    const { traceId: _, ...said } = exchange.said
+    const deadlineMs = Math.min(said.deadlineMs, Date.now() + (context.timeoutMs() ?? Number.POSITIVE_INFINITY))
+    return { call: openCall({ ...said, record, caller, headers: req.headers, deadlineMs, response: res, log: deps.log }), exchange }
   }
 
   const failure = (thrown: unknown, call: Call, { record }: Exchange) => {
@@ -188,11 +192,11 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     listModels: (request, context) => inCall(context, (call) => deps.operations.listModels(request, call)),
     getModel: (request, context) => inCall(context, (call) => deps.operations.getModel(request, call))
   })
-  router.service(AdminService, adminService(inCall, deps.admin))
+  for (const administered of deps.administered) router.service(administered.service, administeredRpcs(inCall, administered))
 }
 
-function waysOf({ req }: Exchange): RequestWays {
-  return isRepetition(req.headers) ? { isRepetition: true } : {}
+function waysOf({ req, said: { traceId } }: Exchange): RequestWays {
+  return { ...(traceId !== '' && { traceId }), ...(isRepetition(req.headers) && { isRepetition: true }) }
 }
 
 function accept(event: Parameters<FoldDeps['accepted']>[0], { record, res }: Exchange): void {

@@ -30,9 +30,9 @@ export function createTaskService({ enter, inCall, failure }: RpcDoor, deps: Tas
   const { operations } = deps
   return {
     createTask: (request, context) =>
-      inCall(context, async (call, { res, record }) => {
-        checkTraceId(request.traceId)
-        const { callbackUrl, traceId } = request
+      inCall(context, async (call, { res, record, said }) => {
+        const { callbackUrl } = request
+        const traceId = checkTraceId(request.traceId) || said.traceId
         const operation = await openOperation(request, call, deps.uploads)
         const task = await operations.createTask({ operation, callbackUrl, traceId, permanentLinks: false }, call)
         record.taskId = task.id

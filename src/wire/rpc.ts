@@ -10,10 +10,13 @@ import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts'
 import { ServerReflection as ServerReflectionAlpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts'
 import { type Authenticator, requireScope } from '../admission/authenticate.ts'
 import { type GatewayError, gatewayError, toGatewayError } from '../errors.ts'
+import { readCallHeaders } from './call-headers.ts'
 import type { Cors } from './cors.ts'
 import { protocolOf, refuseRpc, spellGrpcMessage } from './error-response.ts'
 import { createHealth } from './health.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
+import { setPortkeyHeaders } from './portkey-headers.ts'
+import type { ProviderChoices } from './provider-choice.ts'
 import { createReflection } from './reflection.ts'
 import { type OpenRecord, type RequestRecord, statusOf } from './request-record.ts'
 import { guardedServices, scopeOfRpc } from './rpc-access.ts'
@@ -31,6 +34,7 @@ export interface RpcOptions {
 
 export interface RpcDeps extends RpcServicesDeps {
   authenticator: Authenticator
+  choices: ProviderChoices
   openRecord: OpenRecord
   cors: Cors
   /** Why the server should get no new requests; undefined while it should. */
@@ -68,6 +72,7 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     const record = deps.openRecord(handler ? `${handler.service.typeName}.${handler.method.name}` : 'unknown')
     res.once('close', () => record.close(statusOf(res)))
     res.setHeader('x-request-id', record.id)
+    setPortkeyHeaders(req.headers, res, record.id)
     try {
       if (deps.cors(req as IncomingMessage, res as ServerResponse)) return
       if (!handler) throw gatewayError('ROUTE_NOT_FOUND', { method: req.method ?? '', path: path.slice(0, 200) })
@@ -93,9 +98,12 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
     let exchange: Exchange | undefined
     const scope = scopeOfRpc(handler.method)
     if (scope !== undefined) {
-      record.caller = deps.authenticator.authenticate(req.headers)
+      const authenticated = deps.authenticator.authenticate(req.headers)
+      record.caller = authenticated.caller
       requireScope(record.caller, scope)
-      exchange = { req, res, record, caller: record.caller, entered: false }
+      const rpcs = [`${handler.service.typeName}.${handler.method.name}`]
+      const said = readCallHeaders(req.headers, authenticated, { scope, rpcs }, deps.choices)
+      exchange = { req, res, record, caller: record.caller, said, entered: false }
       values.set(exchangeKey, exchange)
     }
     if (protocolOf(req) === undefined) throw unknownContentType(req)

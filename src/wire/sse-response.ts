@@ -70,7 +70,11 @@ export async function writeImagesSse(
           break
         case 'completed':
           warnings.push(...(event.warnings ?? []))
-          stream.close({ ...options.asked, ...encodeCompleted(event, missing), ...encodeIncluded(everything, event.cost, warnings) })
+          stream.close({
+            ...options.asked,
+            ...encodeCompleted(event, missing),
+            ...encodeIncluded(everything, event.cost, warnings, event.credentials)
+          })
       }
     }
     response.end()

@@ -21,8 +21,8 @@ export function takeTaskFields(body: JsonValue): TaskFields {
 }
 
 /** A name of the caller's own. Throws INVALID_PARAMETER where it is too long, or no text: databases take neither NUL nor half a character. */
-export function checkTraceId(text: string): string {
-  const refuse = (problem: string) => gatewayError('INVALID_PARAMETER', { param: 'trace_id', problem })
+export function checkTraceId(text: string, param = 'trace_id'): string {
+  const refuse = (problem: string) => gatewayError('INVALID_PARAMETER', { param, problem })
   if (Array.from(text).length > maxTraceId) throw refuse(`must be no longer than ${maxTraceId} characters`)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
   if (!text.isWellFormed() || /[\x00-\x1f\x7f]/.test(text)) throw refuse('must be text without control characters')

@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf'
+import { CredentialKindSchema } from '../../gen/atelier/v1/credential_pb.ts'
 import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
 import { GenerateImagesRequestSchema, type GenerateImagesResponse } from '../../gen/atelier/v1/image_service_pb.ts'
 import {
@@ -50,7 +51,7 @@ export function encodeListedTask(task: Task): JsonObject {
 
 /** What a synchronous answer would hold, images as links, with cost and warnings, for which there are no headers. */
 export function encodeResult(result: GenerateImagesResponse): JsonObject & { created: number; data: JsonObject[] } {
-  const { images, usage, resolved, providerFields, cost, warnings } = result
+  const { images, usage, resolved, providerFields, cost, warnings, credentials } = result
   const missing = images
     .filter(({ outcome }) => outcome !== ImageOutcome.DELIVERED)
     .map(({ index, outcome, message }) => ({ kind: 'no_image' as const, index, outcome, message }))
@@ -64,7 +65,7 @@ export function encodeResult(result: GenerateImagesResponse): JsonObject & { cre
     created: Number(result.created),
     data: images.filter(({ outcome }) => outcome === ImageOutcome.DELIVERED).map(encodeImage),
     ...encodeCompleted(completed, missing),
-    ...encodeIncluded({ cost: true, warnings: true }, cost, warnings)
+    ...encodeIncluded({ cost: true, warnings: true }, cost, warnings, credentials)
   }
 }
 
@@ -86,17 +87,21 @@ function encodeImage({ content, revisedPrompt, providerFields }: GenerateImagesR
   }
 }
 
-function encodeError({ message, type, param, code }: TaskError): JsonObject {
-  return { message, type, param: param || null, code: code || null }
+function encodeError({ message, type, param, code, moderationStage, moderationCategories }: TaskError): JsonObject {
+  const moderation = { moderation_stage: moderationStage, categories: moderationCategories }
+  return { message, type, param: param || null, code: code || null, ...(moderationStage !== '' && { moderation_details: moderation }) }
 }
 
-function encodeAttempt({ part, ordinal, provider, model, state, costMicros, intendedAt, closedAt }: TaskAttempt): JsonObject {
+function encodeAttempt(attempt: TaskAttempt): JsonObject {
+  const { part, ordinal, provider, model, state, costMicros, intendedAt, closedAt, credential, credentialId } = attempt
   return {
     part,
     ordinal,
     provider,
     model,
     status: wireName(AttemptStateSchema, state) ?? null,
+    credential: wireName(CredentialKindSchema, credential) ?? null,
+    credential_id: credentialId || null,
     cost_micros: numberOrNull(costMicros),
     intended_at: Number(intendedAt),
     closed_at: numberOrNull(closedAt)

@@ -75,7 +75,7 @@ test('organizations are listed, disabled and enabled', async () => {
   })
   const { stdout } = await run(atelier, 'orgs', 'list')
   expect(stdout.replace(/\d{4}-\d\d-\d\d/g, '<day>     ')).toBe(
-    'ID       NAME      CREATED     STATE\nacme     Acme Ltd  <day>       disabled\ndefault  default   <day>       active\n'
+    'ID       NAME      CREATED     PLATFORM KEYS  STATE\nacme     Acme Ltd  <day>       when-missing   disabled\ndefault  default   <day>       when-missing   active\n'
   )
   expect((await run(atelier, 'orgs', 'enable', 'acme', '--json')).stdout).toContain('"disabled": false')
 })

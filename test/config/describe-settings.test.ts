@@ -36,6 +36,8 @@ providers:
     max_connections: 256 # default
 aliases:
   dall-e-3: basement/sd-turbo # atelier.yaml:6:12
+allow_request_credentials: false # default
+allow_provider_key_only: false # default
 limits:
   max_in_flight: 2048 # default
   max_body_bytes: 1048576 # default
@@ -80,7 +82,7 @@ const azure = '  azure: { base_url: http://a, api_version: v1, deployments: { gp
 
 test('what is described can be loaded again', async () => {
   const { settings } = await loadYaml(
-    `${stores}${text.replace('aliases:', `${azure}\naliases:`)}public_url: http://here\negress: { allow: ["10.0.0.1:80"] }\ncors: { allow_origins: ["*"] }\n${prices}`
+    `${stores}${text.replace('aliases:', `${azure}\naliases:`)}public_url: http://here\negress: { allow: ["10.0.0.1:80"] }\nallow_request_credentials: true\ncustom_hosts: ["https://llm.example.com"]\ncors: { allow_origins: ["*"] }\n${prices}`
   )
   const described = describeSettings({ settings, origins: new Map() })
     .replace('sk-…1234', 'sk-atelier-abcdefgh1234')

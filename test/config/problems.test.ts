@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
 import { allowedWords, alternatives } from '../../src/config/schema-rules.ts'
 import { loadConfig } from '../../src/config.ts'
-import { problemsOf } from '../support/config-file.ts'
+import { loadYaml, problemsOf } from '../support/config-file.ts'
 import { createTemporaryDirectory } from '../support/temporary-directory.ts'
 
 const adapters = alternatives(allowedWords(ProviderConfigSchema.field.adapter))
@@ -84,6 +84,13 @@ test.each([
   ['aliases: { dall-e-3: }', '1:12 aliases.dall-e-3: must not be empty'],
   ['aliases: { dall-e-3: "" }', '1:12 aliases.dall-e-3: must be the name of a model, without spaces (got "")'],
   ['aliases: { dall-e-3: dall-e-3 }', '1:12 aliases.dall-e-3: must not lead to itself (got "dall-e-3")'],
+  ['allow_provider_key_only: true', '1:1 allow_provider_key_only: needs allow_request_credentials: true (got "true")'],
+  ['custom_hosts: ["https://llm.example.com"]', '1:1 custom_hosts: needs allow_request_credentials: true'],
+  [
+    'allow_request_credentials: true\ncustom_hosts: ["https://llm.example.com/v1"]',
+    '2:16 custom_hosts[0]: must be an origin such as https://llm.example.com, without a path (got "https://llm.example.com/v1")'
+  ],
+  ['allow_request_credentials: true\ncustom_hosts: ["http://[x"]', '2:16 custom_hosts[0]: is not a valid URL (got "http://[x")'],
   [
     'egress: { allow: ["10.0.0.0/8"] }',
     '1:19 egress.allow[0]: it must be an address, a network or a host name, then a colon and a port (got "10.0.0.0/8")'
@@ -151,7 +158,7 @@ test('all problems are reported at once, in the order of the file', async () => 
     `atelier.yaml:4:15 providers.basement.adapter: must be ${adapters} (got "x")`,
     'atelier.yaml:4:27 providers.basement.modls: unknown key; did you mean models?',
     'atelier.yaml:5:13 providers.openai.max_connections: must be a whole number from 1 to 10000 (got "0")',
-    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit, catalog_files, tasks, database_url, s3, previous_master_keys, keep_results_for_seconds, keep_tasks_for_seconds'
+    'atelier.yaml:6:1 extra: unknown key; the keys here are listen, public_url, data_dir, default_model, api_key, admin_key, master_key, log_level, providers, aliases, egress, tls, cors, limits, link_lifetime_seconds, prices, price_unit, catalog_files, tasks, database_url, s3, previous_master_keys, keep_results_for_seconds, keep_tasks_for_seconds, monthly_budget_usd, unknown_price_usd, allow_request_credentials, allow_provider_key_only, custom_hosts'
   ])
 })
 
@@ -226,5 +233,27 @@ test('a file that is no text, too large, or no file is refused', async () => {
     'ATELIER_CONFIG: latin1.yaml: is not valid UTF-8',
     'large.yaml: is 1048577 bytes long; the limit is 1048576',
     'ATELIER_CONFIG: folder.yaml: is a directory, and must be a file'
+  ])
+})
+
+test('the environment says by true and false, and in a list, what callers may bring', async () => {
+  const environment = {
+    ATELIER_ALLOW_REQUEST_CREDENTIALS: 'true',
+    ATELIER_ALLOW_PROVIDER_KEY_ONLY: 'false',
+    ATELIER_CUSTOM_HOSTS: 'https://llm.example.com, http://10.1.2.3:8000,'
+  }
+  const { settings, warnings } = await loadYaml('allow_provider_key_only: true', environment)
+  const { allowRequestCredentials, allowProviderKeyOnly, customHosts } = settings
+  expect([allowRequestCredentials, allowProviderKeyOnly, customHosts, warnings]).toEqual([
+    true,
+    false,
+    ['https://llm.example.com', 'http://10.1.2.3:8000'],
+    []
+  ])
+  expect(await problemsOf(undefined, { ATELIER_ALLOW_REQUEST_CREDENTIALS: 'yes' })).toEqual([
+    'ATELIER_ALLOW_REQUEST_CREDENTIALS allow_request_credentials: must be true or false (got "yes")'
+  ])
+  expect(await problemsOf(undefined, { ...environment, ATELIER_CUSTOM_HOSTS: 'https://llm.example.com,llm.example.com' })).toEqual([
+    'ATELIER_CUSTOM_HOSTS custom_hosts[1]: must be an origin such as https://llm.example.com, without a path (got "llm.example.com")'
   ])
 })

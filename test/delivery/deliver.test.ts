@@ -467,7 +467,11 @@ async function openHouse({ maxBytes = 10_000_000 } = {}): Promise<House> {
   const database = await openDatabase({ dataDir: directory.path })
   const blobDirectory = join(directory.path, 'blobs')
   const blobs = createDiskBlobStore({ directory: blobDirectory }, { database })
-  const links: Links = createLinks({ publicUrl: 'https://images.example', signingKey: new Uint8Array(32).fill(7), lifetimeSeconds: 600 })
+  const links: Links = createLinks({
+    publicUrl: 'https://images.example',
+    keys: [{ keyId: '00000007', key: new Uint8Array(32).fill(7) }],
+    lifetimeSeconds: 600
+  })
   const fetcher = createUntrustedUrlFetcher({ allow: [], maxBytes })
   const scratch = createScratchFiles({ directory: join(directory.path, 'scratch') })
   const transcoder = createTranscoder({ maxConcurrent: 2 }, { scratch })

@@ -21,7 +21,7 @@ describe('an image that comes as base64', () => {
   test('is hosted where a link is asked for, and downloads to the letter', async () => {
     const request = { model: 'gpt-image-2', prompt: 'base64 upstream, link downstream' }
     const [image] = (await generate({ ...request, response_format: 'url' })).data
-    expect(image).toEqual({ url: expect.stringMatching(new RegExp(`^${gateway.url}/images/[\\w-]{22}/[\\w-]+\\.png$`)) })
+    expect(image).toEqual({ url: expect.stringMatching(new RegExp(`^${gateway.url}/images/[\\w-]{30}/[\\w-]+\\.png$`)) })
     expect(await download(image?.url)).toEqual(await gateway.upstreamImage(request))
   })
 

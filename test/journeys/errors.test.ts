@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { Code } from '@connectrpc/connect'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type ErrorEntry, errorTable } from '../../src/errors.ts'
+import type { ErrorEntry } from '../../src/errors/error-entry.ts'
+import { errorTable } from '../../src/errors.ts'
 import { startAtelier } from '../support/atelier.ts'
 import { startGateway } from '../support/gateway.ts'
 

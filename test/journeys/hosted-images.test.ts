@@ -58,7 +58,7 @@ test('permanent links are unsigned, and outlast the task that made them', async 
   await using atelier = await startAtelier({ settings: { keepResultsSeconds: 1, keepTasksSeconds: 1 } })
   const response = await atelier.post(enveloped, cat)
   const { data, task_id } = await response.json()
-  expect(new URL(data[0].url).pathname).toMatch(/^\/images\/[0-9A-Za-z]{22}\.png$/)
+  expect(new URL(data[0].url).pathname).toMatch(/^\/images\/[0-9A-Za-z]{30}\.png$/)
   await expect.poll(async () => (await atelier.get(`/v1/tasks/${task_id}`)).status, { timeout: 8_000 }).toBe(404)
   expect((await sharp(await download(data[0].url)).metadata()).format).toBe('png')
 })
@@ -124,5 +124,5 @@ async function breakStore(dataDir: string): Promise<void> {
 }
 
 function idIn(url: string | undefined): string {
-  return /\/images\/([0-9A-Za-z]{22})/.exec(url ?? '')?.[1] ?? ''
+  return /\/images\/([0-9A-Za-z]{30})/.exec(url ?? '')?.[1] ?? ''
 }

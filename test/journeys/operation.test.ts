@@ -148,6 +148,7 @@ describe('the log', () => {
       key: expect.any(String),
       provider: 'openai',
       model: 'gpt-image-2',
+      credential: 'platform',
       durationMs: expect.any(Number),
       bytes: expect.any(Number),
       trace: '0af7651916cd43dd8448eb211c80319c',

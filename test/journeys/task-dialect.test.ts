@@ -11,7 +11,7 @@ afterAll(async () => {
 })
 
 const generations = '/v1/openai/images/generations'
-const permanent = /^http:\/\/127\.0\.0\.1:\d+\/images\/[0-9A-Za-z]{22}\.png$/
+const permanent = /^http:\/\/127\.0\.0\.1:\d+\/images\/[0-9A-Za-z]{30}\.png$/
 
 describe.each(['/v1/openai', '/openai'])('below %s', (prefix) => {
   test('an answer says success, names its task and its trace, and links for ever', async () => {

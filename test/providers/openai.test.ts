@@ -65,7 +65,7 @@ describe('the request to an OpenAI-shaped upstream', () => {
   })
 
   test('holds nothing of what the request asks of the gateway', () => {
-    const ours = { request_id: 'r1', strict: true, on_interrupt: 'retry', on_disconnect: 'cancel' }
+    const ours = { request_id: 'r1', strict: true, on_interrupt: 'retry', on_disconnect: 'cancel', max_cost_micros: 5 }
     expect(toWire(work({ prompt: 'a fox', model: 'gpt-image-1', ...ours }))).toEqual({ model: 'gpt-image-1', prompt: 'a fox', n: 1 })
   })
 
@@ -229,6 +229,11 @@ describe('the answer of an OpenAI-shaped upstream', () => {
       'withheld by a safety system',
       '{"data":[{"url":"","respect_moderation":false}]}',
       { reason: 'CONTENT_POLICY_VIOLATION', outcome: 'unknown', moderation: { stage: 'output', categories: [] } }
+    ],
+    [
+      'withheld for reasons that it names',
+      '{"data":[{"content_filter_results":{"hate":{"filtered":false},"violence":{"filtered":true,"severity":"high"}},"error":{"message":"no","code":"moderation_blocked","moderation_details":{"moderation_stage":"output","categories":["sexual"]}}}]}',
+      { reason: 'CONTENT_POLICY_VIOLATION', outcome: 'unknown', moderation: { stage: 'output', categories: ['violence', 'sexual'] } }
     ],
     [
       'withheld although its link is there',

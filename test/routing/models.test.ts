@@ -372,6 +372,22 @@ test('sees no substitute in the built-in renderer where it is the default model'
   expect(summary(models({ providers: [sketch], defaultModel: 'sketch' }))).toMatchObject({ serving: 'sketch: sketch', fallback: false })
 })
 
+test('are those of the providers that can be called, whoever has the keys', () => {
+  const here = models({
+    providers: [
+      { ...openai, models: ['gpt-image-2'] },
+      { ...stability, apiKey: '', models: ['stable-image-core'] }
+    ]
+  })
+  expect(ids(here)).toEqual(['openai: gpt-image-2'])
+  const withOther = here.of(['stability'])
+  expect(withOther.list().map(({ provider }) => provider)).toEqual(['stability'])
+  expect(withOther.resolve('stable-image-core').candidate.provider).toBe('stability')
+  expect(errorOf(() => withOther.resolve('gpt-image-2'))).toMatchObject({ reason: 'PROVIDER_KEY_MISSING' })
+  expect(errorOf(() => here.resolve('stable-image-core'))).toMatchObject({ reason: 'PROVIDER_KEY_MISSING' })
+  expect(here.of([]).list()).toEqual([])
+})
+
 function models(options: Partial<ModelsOptions>) {
   return createModels({ providers: [], aliases: {}, defaultModel: 'dall-e-3', ...options }, { catalog, now: () => Date.UTC(2026, 10, 20) })
 }

@@ -48,7 +48,17 @@ const values: Record<string, JsonValue[]> = {
 }
 
 /** Not about what is drawn, or covered by `frobnicate`. */
-const others = ['model', 'model_name', 'dimensions', 'provider_options', 'request_id', 'strict', 'on_interrupt', 'on_disconnect']
+const others = [
+  'model',
+  'model_name',
+  'dimensions',
+  'provider_options',
+  'request_id',
+  'strict',
+  'on_interrupt',
+  'on_disconnect',
+  'max_cost_micros'
+]
 
 const models = catalog.flatMap((vendor) => vendor.models)
 

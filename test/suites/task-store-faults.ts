@@ -1,8 +1,11 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
+import { type Budgets, noBudgets } from '../../src/ledger/budgets.ts'
 import { DatabaseError } from '../../src/storage/database-error.ts'
 import { type AttemptEnding, type ClaimedTask, ClaimLostError, type TaskJournal } from '../../src/tasks/task-store.ts'
+import { auditBudgets } from '../chaos/audit-budgets.ts'
+import { addBudgets } from '../support/budgets.ts'
 import { createFaultyDatabase, type Fate } from '../support/faulty-database.ts'
 import {
   caller,
@@ -30,9 +33,9 @@ export function taskStoreFaultSuite(name: string, open: () => Promise<TaskStores
     const unheard = { code: 'RESULT_UNKNOWN', isUnknown: true }
     const unavailable = { reason: 'DATABASE_UNAVAILABLE', outcome: 'not_sent', retryAfterMs: 1_000 }
 
-    async function openFaulty(on = stores) {
+    async function openFaulty(on = stores, budgets: Budgets = noBudgets) {
       const database = createFaultyDatabase(on.database)
-      return { database, store: await on.open({ exclusive: on === stores }, { database }) }
+      return { database, store: await on.open({ exclusive: on === stores }, { database, budgets }) }
     }
 
     test.each<Fate>(['unavailable', 'done unheard', 'lost unheard'])(
@@ -165,8 +168,11 @@ export function taskStoreFaultSuite(name: string, open: () => Promise<TaskStores
       await fc.assert(
         fc.asyncProperty(parts, fates, fates, fc.integer({ min: 0, max: 14 }), async (planned, first, second, takenAfter) => {
           await using stores = await open()
-          const one = await openFaulty(stores)
-          const other = await openFaulty(stores)
+          const ofEverything = { limit_micros: 90_000, unknown_price_micros: 7_000 }
+          const ofTheKey = { subject_kind: 'api_key', subject_id: caller.apiKeyId, unknown_price_micros: 9_000 } as const
+          const budgets = await addBudgets(stores.database, ofEverything, ofTheKey)
+          const one = await openFaulty(stores, budgets)
+          const other = await openFaulty(stores, budgets)
           one.database.fates.push(...first)
           let steps = 0
           let heirs: ClaimedTask[] = []
@@ -200,6 +206,7 @@ export function taskStoreFaultSuite(name: string, open: () => Promise<TaskStores
           const books = await ledgerOf(stores.database, task.id)
           expect(books.filter(({ state }) => state === 'intended' || state === 'submitted')).toEqual([])
           expect(await imbalances(stores.database)).toEqual([])
+          expect(await auditBudgets(stores.database)).toEqual([])
           expect(books.filter(({ id, spent }) => told.has(id) && spent !== spentOn(told.get(id)))).toEqual([])
         }),
         { numRuns }
@@ -274,6 +281,8 @@ async function recover(task: ClaimedTask, open: (claim: ClaimedTask) => TaskJour
 
 function ignoreExpected(error: unknown): undefined {
   if (error instanceof ClaimLostError || error instanceof DatabaseError) return undefined
-  if (error instanceof GatewayError && (error.reason === 'DATABASE_UNAVAILABLE' || error.reason === 'SHUTTING_DOWN')) return undefined
+  if (error instanceof GatewayError && expectedReasons.includes(error.reason)) return undefined
   throw error
 }
+
+const expectedReasons: readonly string[] = ['DATABASE_UNAVAILABLE', 'SHUTTING_DOWN', 'BUDGET_EXCEEDED']

@@ -138,7 +138,8 @@ export function taskTakeoverSuite(name: string, open: () => Promise<TaskStores>)
       const dead = await stores.open({ exclusive: true })
       const task = newTask({ onInterrupt: 'retry' })
       const journal = dead.journal(claimOf(await dead.admit(task)))
-      const [first, second] = [await journal.intend(intent()), await journal.intend(intent({ part: 1 }))]
+      const credential = { kind: 'organization', id: 'cred_1' } as const
+      const [first, second] = [await journal.intend(intent({ credential })), await journal.intend(intent({ part: 1 }))]
       await journal.submitted(second, 'job-7')
       await journal.close(first, delivery(38_000n))
       const heir = await stores.open({ exclusive: true })
@@ -146,8 +147,16 @@ export function taskTakeoverSuite(name: string, open: () => Promise<TaskStores>)
       expect(taken).toMatchObject({ taskId: task.id, fence: 2, row: { on_interrupt: 'retry', owner: heir.processId } })
       expect(taken?.request).toEqual(task.request)
       expect(taken?.attempts).toEqual([
-        { id: first, part: 0, ordinal: 0, provider: 'openai', state: 'succeeded', result: resultOf(38_000n) },
-        { id: second, part: 1, ordinal: 0, provider: 'openai', state: 'submitted', jobId: 'job-7' }
+        { id: first, part: 0, ordinal: 0, provider: 'openai', state: 'succeeded', credential, result: resultOf(38_000n) },
+        {
+          id: second,
+          part: 1,
+          ordinal: 0,
+          provider: 'openai',
+          state: 'submitted',
+          credential: { kind: 'platform', id: '' },
+          jobId: 'job-7'
+        }
       ])
     })
 

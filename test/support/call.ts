@@ -1,5 +1,9 @@
 import type { Call } from '../../src/call.ts'
 import { createLog } from '../../src/log.ts'
+import type { ProviderChoices } from '../../src/wire/provider-choice.ts'
+
+/** Headers choose nothing here. */
+export const noChoices: ProviderChoices = { ofHeaders: () => undefined }
 
 /** A call of the organization `default` that waits as long as it takes and writes no log. */
 export function createCall(call: Partial<Call> = {}): Call {

@@ -18,6 +18,7 @@ import { createUploads, type UploadsOptions } from '../../src/storage/uploads.ts
 import { createListener } from '../../src/wire/listener.ts'
 import { createRequestRecords } from '../../src/wire/request-record.ts'
 import { createRestHandler, createRestRoutes, type RestDeps } from '../../src/wire/rest.ts'
+import { noChoices } from './call.ts'
 
 /** What an edit or a variation came to behind the wire; files as their bytes. */
 export interface ReceivedEdit {
@@ -92,9 +93,10 @@ export async function startEditServer(options: EditServerOptions = {}): Promise<
     authenticator: {
       authenticate(headers) {
         if (headers.authorization !== `Bearer ${apiKey}`) throw gatewayError('INVALID_API_KEY', {})
-        return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit'] }
+        return { caller: { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit'] } }
       }
     },
+    choices: noChoices,
     downloads: async () => undefined,
     metrics,
     openRecord: createRequestRecords({ log, metrics }),

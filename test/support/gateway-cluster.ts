@@ -11,6 +11,8 @@ import { createTemporaryDirectory } from './temporary-directory.ts'
 export interface GatewayCluster extends AsyncDisposable {
   readonly upstream: HeldUpstream
   readonly databaseUrl: string
+  /** Of every gateway. */
+  readonly adminKey: string
   /** One more gateway; the first one calls the upstream with the key `gateway-1`, and so on. */
   start(): Promise<ClusterGateway>
 }
@@ -46,6 +48,7 @@ export interface ClusterOptions {
 
 const program = fileURLToPath(new URL('./gateway-program.ts', import.meta.url))
 const apiKey = 'a-key-for-both-of-them'
+const adminKey = 'a-key-to-operate-them-all'
 
 export async function startGatewayCluster({ maxRunningTasks = 4, upstreamDelayMs = 0 }: ClusterOptions = {}): Promise<GatewayCluster> {
   await using parts = new AsyncDisposableStack()
@@ -60,6 +63,7 @@ export async function startGatewayCluster({ maxRunningTasks = 4, upstreamDelayMs
     ATELIER_CONFIG: config,
     ATELIER_LISTEN: '127.0.0.1:0',
     ATELIER_API_KEY: apiKey,
+    ATELIER_ADMIN_KEY: adminKey,
     ATELIER_MASTER_KEY: Buffer.from('one master key for both of them.').toString('base64'),
     DATABASE_URL: databaseUrl,
     ATELIER_S3_BUCKET: s3.bucket,
@@ -75,6 +79,7 @@ export async function startGatewayCluster({ maxRunningTasks = 4, upstreamDelayMs
   return {
     upstream,
     databaseUrl,
+    adminKey,
     async start() {
       const name = `gateway-${++gateways}`
       const own = { ...environment, OPENAI_API_KEY: name, ATELIER_DATA_DIR: join(directory.path, name) }

@@ -6,6 +6,7 @@ import { createCors } from '../../src/wire/cors.ts'
 import { createListener } from '../../src/wire/listener.ts'
 import { createRequestRecords } from '../../src/wire/request-record.ts'
 import { createRestHandler, createRestRoutes, type RestDeps } from '../../src/wire/rest.ts'
+import { noChoices } from './call.ts'
 
 export interface RestServer {
   port: number
@@ -37,9 +38,10 @@ export async function startRestServer(operations: Partial<Operations>, deps: Par
     authenticator: {
       authenticate(headers) {
         if (headers.authorization !== 'Bearer key') throw gatewayError('INVALID_API_KEY', {})
-        return { organizationId: 'org-1', apiKeyId: 'key-1', scopes: ['generate', 'edit', 'read_tasks'] }
+        return { caller: { organizationId: 'org-1', apiKeyId: 'key-1', scopes: ['generate', 'edit', 'read_tasks'] } }
       }
     },
+    choices: noChoices,
     downloads: async () => undefined,
     metrics,
     openRecord: createRequestRecords({ log, metrics }),

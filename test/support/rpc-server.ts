@@ -7,12 +7,12 @@ import { GetModelResponseSchema, ListModelsResponseSchema } from '../../gen/atel
 import { TaskSchema } from '../../gen/atelier/v1/task_pb.ts'
 import { ListTasksResponseSchema } from '../../gen/atelier/v1/task_service_pb.ts'
 import { gatewayError } from '../../src/errors.ts'
-import type { AdminOperations } from '../../src/invoke/admin-operations.ts'
 import type { Operations } from '../../src/invoke.ts'
 import { createLog } from '../../src/log.ts'
 import { createListener } from '../../src/wire/listener.ts'
 import { createRequestRecords } from '../../src/wire/request-record.ts'
 import { createRpcHandler, type RpcDeps, type RpcOptions } from '../../src/wire/rpc.ts'
+import { noChoices } from './call.ts'
 
 export interface RpcServer {
   port: number
@@ -33,13 +33,14 @@ export async function startRpcServer(
   const rpc = createRpcHandler(
     {
       operations: { ...noOperations, ...operations },
-      admin: noAdmin,
+      administered: [],
       authenticator: {
         authenticate(headers) {
           if (headers.authorization !== 'Bearer key') throw gatewayError('INVALID_API_KEY', {})
-          return { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit', 'read_tasks'] }
+          return { caller: { organizationId: 'default', apiKeyId: 'key-1', scopes: ['generate', 'edit', 'read_tasks'] } }
         }
       },
+      choices: noChoices,
       openRecord: createRequestRecords({ log, metrics }),
       cors: () => false,
       log,
@@ -99,22 +100,6 @@ const noOperations: Operations = {
   estimateCost: async () => create(EstimateCostResponseSchema),
   listModels: async () => create(ListModelsResponseSchema),
   getModel: async () => create(GetModelResponseSchema)
-}
-
-const noAdmin: AdminOperations = {
-  createOrganization: () => notAdministered(),
-  getOrganization: () => notAdministered(),
-  listOrganizations: () => notAdministered(),
-  updateOrganization: () => notAdministered(),
-  createApiKey: () => notAdministered(),
-  getApiKey: () => notAdministered(),
-  listApiKeys: () => notAdministered(),
-  updateApiKey: () => notAdministered(),
-  revokeApiKey: () => notAdministered()
-}
-
-function notAdministered(): Promise<never> {
-  return Promise.reject(new Error('not expected by this test'))
 }
 
 // biome-ignore lint/correctness/useYield: it fails before it yields anything.

@@ -9,8 +9,10 @@ import { createDelivery } from '../../src/delivery/deliver.ts'
 import { createTranscoder } from '../../src/delivery/transcode.ts'
 import { type GenerationEvent, isImageBody } from '../../src/events.ts'
 import { readWhole } from '../../src/images/image-body.ts'
+import { noBudgets } from '../../src/ledger/budgets.ts'
 import { createLog } from '../../src/log.ts'
 import type { Provider } from '../../src/providers/provider.ts'
+import type { Credentials } from '../../src/routing/credentials.ts'
 import { splitWork } from '../../src/routing/parts.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { createDiskBlobStore } from '../../src/storage/blobs/disk-blob-store.ts'
@@ -28,6 +30,7 @@ import { createTaskStore } from '../../src/tasks/store/create-task-store.ts'
 import { newTaskId, type TaskStore } from '../../src/tasks/task-store.ts'
 import { createUntrustedUrlFetcher } from '../../src/upstream/untrusted-url.ts'
 import { createCall } from './call.ts'
+import { fixedCredentials } from './credentials.ts'
 import { createFaultyDatabase } from './faulty-database.ts'
 import { everyMirror, planOf } from './plan.ts'
 import { imbalances, ledgerOf, testKey } from './task-stores.ts'
@@ -45,6 +48,8 @@ export interface ProcessOptions {
   maxParallel?: number
   /** Whether no image can be stored. */
   failingStorage?: boolean
+  /** Whose keys the provider is called with; the platform's unless told. */
+  credentials?: Credentials
 }
 
 export interface MachineProcess {
@@ -85,7 +90,11 @@ export async function createTaskMachine(): Promise<TaskMachine> {
   const scratch = createScratchFiles({ directory: join(directory.path, 'scratch') })
   const transcoder = parts.use(createTranscoder({ maxConcurrent: 1 }, { scratch }))
   const keys = [testKey(1)] as const
-  const links = createLinks({ publicUrl: 'https://images.example', signingKey: new Uint8Array(32).fill(2), lifetimeSeconds: 3_600 })
+  const links = createLinks({
+    publicUrl: 'https://images.example',
+    keys: [{ keyId: '00000002', key: new Uint8Array(32).fill(2) }],
+    lifetimeSeconds: 3_600
+  })
   const deps = { sealer: createSealer({ keys }), fingerprints: createFingerprints({ keys }), log: createLog({ level: 'silent' }), links }
   const schedulers: Scheduler[] = []
   let processes = 0
@@ -95,11 +104,14 @@ export async function createTaskMachine(): Promise<TaskMachine> {
   }
 
   return {
-    async start(backend, { checkpoint = () => undefined, maxParallel = 4, failingStorage = false } = {}) {
+    async start(backend, { checkpoint = () => undefined, maxParallel = 4, failingStorage = false, credentials = fixedCredentials() } = {}) {
       stopSchedulers()
       const database = createFaultyDatabase(parts.use(await openDatabase({ dataDir: directory.path })))
       const store = parts.use(
-        await createTaskStore({ maxQueuedTasks: 1_000, keepTasksSeconds: 604_800, exclusive: true }, { ...deps, database })
+        await createTaskStore(
+          { maxQueuedTasks: 1_000, keepTasksSeconds: 604_800, exclusive: true },
+          { ...deps, database, budgets: noBudgets }
+        )
       )
       const closing = new AbortController()
       parts.defer(() => closing.abort(new Error('the test is over')))
@@ -107,10 +119,10 @@ export async function createTaskMachine(): Promise<TaskMachine> {
       if (failingStorage) await rm(join(directory.path, 'images'), { recursive: true })
       const spool = createSpool({ directory: join(directory.path, `spool-${processes++}`) })
       const delivery = createDelivery({ fetcher, blobs, links, transcoder })
-      const providers = new Map([['openai', { backend, credential: 'key' }]])
+      const providers = new Map([['openai', { backend }]])
       const runner = createTaskRunner(
         { keepResultsSeconds: 600, keepTasksSeconds: 604_800, maxParallel },
-        { ...deps, store, blobs, spool, delivery, providers, checkpoint, closing: closing.signal }
+        { ...deps, store, blobs, spool, delivery, providers, credentials, checkpoint, closing: closing.signal }
       )
       return {
         store,

@@ -3,6 +3,7 @@ import { ImageOutcome } from '../../gen/atelier/v1/image_pb.ts'
 import { StoredRequestSchema, type StoredResult, StoredResultSchema } from '../../gen/atelier/v1/stored_pb.ts'
 import type { Caller } from '../../src/call.ts'
 import { gatewayError } from '../../src/errors.ts'
+import { type Budgets, noBudgets } from '../../src/ledger/budgets.ts'
 import { createLog } from '../../src/log.ts'
 import type { PendingBlob } from '../../src/storage/blob-store.ts'
 import { type Database, openDatabase } from '../../src/storage/database.ts'
@@ -29,7 +30,10 @@ export interface TaskStores extends AsyncDisposable {
   readonly database: Database
   readonly sealer: Sealer
   /** One more process. */
-  open(options?: Partial<TaskStoreOptions>, keys?: { fingerprints?: Fingerprints; database?: Database }): Promise<OpenStore>
+  open(
+    options?: Partial<TaskStoreOptions>,
+    keys?: { fingerprints?: Fingerprints; database?: Database; budgets?: Budgets }
+  ): Promise<OpenStore>
 }
 
 export type OpenStore = TaskStore & AsyncDisposable & { database: Database }
@@ -74,12 +78,12 @@ function createStores(database: Database, connect: () => Promise<Database>): Tas
   return {
     database,
     sealer,
-    async open(options = {}, { fingerprints = createFingerprints({ keys }), database: given } = {}) {
+    async open(options = {}, { fingerprints = createFingerprints({ keys }), database: given, budgets = noBudgets } = {}) {
       const own = given ?? (await connect())
       const log = createLog({ level: 'silent' })
       const store = await createTaskStore(
         { maxQueuedTasks: 100_000, keepTasksSeconds: 604_800, ...options },
-        { database: own, sealer, fingerprints, log }
+        { database: own, sealer, fingerprints, budgets, log }
       )
       const open = { ...store, database: own }
       opened.push(open)
@@ -117,7 +121,15 @@ export function newTask(fields: Partial<NewTask> = {}, request: MessageInitShape
 }
 
 export function intent(fields: Partial<Intent> = {}): Intent {
-  return { part: 0, ordinal: 0, provider: 'openai', model: 'dall-e-3', reserveMicros: 40_000, ...fields }
+  return {
+    part: 0,
+    ordinal: 0,
+    provider: 'openai',
+    model: 'dall-e-3',
+    reserveMicros: 40_000,
+    credential: { kind: 'platform', id: '' },
+    ...fields
+  }
 }
 
 /** A result of one image that cost so much; of no known cost where that is undefined. */

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf'
+import { CredentialKind } from '../../gen/atelier/v1/credential_pb.ts'
 import { ErrorReason } from '../../gen/atelier/v1/error_pb.ts'
 import { ImageOutcome, Quality, WarningKind } from '../../gen/atelier/v1/image_pb.ts'
 import { Model } from '../../gen/atelier/v1/model_pb.ts'
@@ -71,7 +72,9 @@ export function succeededTask(fields: Changes = {}): Task {
         state: AttemptState.SUCCEEDED,
         costMicros: 40_000n,
         intendedAt: 1_777_048_801n,
-        closedAt: 1_777_048_859n
+        closedAt: 1_777_048_859n,
+        credential: CredentialKind.ORGANIZATION,
+        credentialId: 'cred_1'
       },
       { part: 1, ordinal: 0, provider: 'openai', model: 'dall-e-3', state: AttemptState.INTENDED, intendedAt: 1_777_048_802n }
     ],

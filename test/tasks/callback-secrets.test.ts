@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createLog } from '../../src/log.ts'
-import type { DerivedKey } from '../../src/storage/master-key.ts'
+import type { DerivedKey } from '../../src/storage/derived-keys.ts'
 import { createSealer } from '../../src/storage/seal.ts'
 import { createCallbackSecrets } from '../../src/tasks/callbacks/callback-secrets.ts'
 import { startCallbackReceiver } from '../support/callback-receiver.ts'

@@ -55,3 +55,10 @@ test('a request is left as it was', () => {
   expect(request.operation.value).toMatchObject({ requestId: 'order-1' })
   expect(JSON.stringify(request.operation.value)).toContain('{"b":1,"a":2}')
 })
+
+test('the provider and the credential that were asked for make a difference, the key that was brought does not', () => {
+  const chosen = (choice: object) => generation({}, { choice })
+  expect(chosen({ provider: 'openai', credential: 'sk-one' })).toBe(chosen({ provider: 'openai', credential: 'sk-two' }))
+  const all = [generation({}), chosen({ provider: 'openai' }), chosen({ provider: 'azure' }), chosen({ credentialName: 'second' })]
+  expect(new Set(all).size).toBe(4)
+})

@@ -205,7 +205,11 @@ async function startDownloads() {
   }).listen(0, '127.0.0.1')
   await once(http, 'listening')
   const { port } = http.address() as AddressInfo
-  const links = createLinks({ publicUrl: `http://127.0.0.1:${port}`, signingKey: new Uint8Array(32).fill(7), lifetimeSeconds: 3600 })
+  const links = createLinks({
+    publicUrl: `http://127.0.0.1:${port}`,
+    keys: [{ keyId: '00000007', key: new Uint8Array(32).fill(7) }],
+    lifetimeSeconds: 3600
+  })
   const downloads = createDownloads({ links, blobs: { ...blobs, open } })
 
   async function open(id: string): ReturnType<BlobStore['open']> {

@@ -11,9 +11,15 @@ import { startRpcServer, transports } from '../support/rpc-server.ts'
 
 const services = [
   'atelier.v1.AdminService',
+  'atelier.v1.BudgetService',
+  'atelier.v1.ContentPolicyService',
+  'atelier.v1.CredentialService',
   'atelier.v1.ImageService',
+  'atelier.v1.MasterKeyService',
   'atelier.v1.ModelService',
+  'atelier.v1.RateLimitService',
   'atelier.v1.TaskService',
+  'atelier.v1.UsageService',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection'
@@ -109,7 +115,7 @@ describe.each([
 
   test('lists the services', async () => {
     const answer = await ask({ case: 'listServices', value: '*' })
-    expect(answer?.case === 'listServicesResponse' && answer.value.service.map(({ name }) => name)).toEqual(services)
+    expect(answer?.case === 'listServicesResponse' && answer.value.service.map(({ name }) => name).sort()).toEqual(services)
   })
 
   test('gives a service with all that it needs, options included', async () => {

@@ -82,6 +82,8 @@ describe('GET /v1/tasks/{id}', () => {
           provider: 'openai',
           model: 'dall-e-3',
           status: 'succeeded',
+          credential: 'organization',
+          credential_id: 'cred_1',
           cost_micros: 40_000,
           intended_at: 1_777_048_801,
           closed_at: 1_777_048_859
@@ -92,6 +94,8 @@ describe('GET /v1/tasks/{id}', () => {
           provider: 'openai',
           model: 'dall-e-3',
           status: 'intended',
+          credential: null,
+          credential_id: null,
           cost_micros: null,
           intended_at: 1_777_048_802,
           closed_at: null

@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { CredentialKind } from "./credential_pb.ts";
+import { file_atelier_v1_credential } from "./credential_pb.ts";
 import type { ErrorReason } from "./error_pb.ts";
 import { file_atelier_v1_error } from "./error_pb.ts";
 import type { Cost, ImageOutcome, InputFidelity, ResolvedParameters, Usage, Warning } from "./image_pb.ts";
@@ -17,7 +19,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/stored.proto.
  */
 export const file_atelier_v1_stored: GenFile = /*@__PURE__*/
-  fileDesc("ChdhdGVsaWVyL3YxL3N0b3JlZC5wcm90bxIKYXRlbGllci52MSLZAQoNU3RvcmVkUmVxdWVzdBI3CgpnZW5lcmF0aW9uGAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RIABImCgRlZGl0GAIgASgLMhYuYXRlbGllci52MS5TdG9yZWRFZGl0SAASKwoJdmFyaWF0aW9uGAMgASgLMhYuYXRlbGllci52MS5TdG9yZWRFZGl0SAASFAoMY2FsbGJhY2tfdXJsGAQgASgJEhcKD3Blcm1hbmVudF9saW5rcxgFIAEoCEILCglvcGVyYXRpb24ixgEKClN0b3JlZEVkaXQSNQoKcGFyYW1ldGVycxgBIAEoCzIhLmF0ZWxpZXIudjEuR2VuZXJhdGVJbWFnZXNSZXF1ZXN0EicKBmltYWdlcxgCIAMoCzIXLmF0ZWxpZXIudjEuU3RvcmVkSW5wdXQSJQoEbWFzaxgDIAEoCzIXLmF0ZWxpZXIudjEuU3RvcmVkSW5wdXQSMQoOaW5wdXRfZmlkZWxpdHkYBCABKA4yGS5hdGVsaWVyLnYxLklucHV0RmlkZWxpdHkiWwoLU3RvcmVkSW5wdXQSDQoFcGFyYW0YASABKAkSEgoIaW1hZ2VfaWQYAiABKAlIABINCgN1cmwYAyABKAlIABIQCgZkaWdlc3QYBCABKAxIAEIICgZzb3VyY2UijwMKDFN0b3JlZFJlc3VsdBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIuChFhY2NlcHRlZF93YXJuaW5ncxgDIAMoCzITLmF0ZWxpZXIudjEuV2FybmluZxInCgZpbWFnZXMYBCADKAsyFy5hdGVsaWVyLnYxLlN0b3JlZEltYWdlEiAKBXVzYWdlGAUgASgLMhEuYXRlbGllci52MS5Vc2FnZRIwCghyZXNvbHZlZBgGIAEoCzIeLmF0ZWxpZXIudjEuUmVzb2x2ZWRQYXJhbWV0ZXJzEh4KBGNvc3QYByABKAsyEC5hdGVsaWVyLnYxLkNvc3QSJQoId2FybmluZ3MYCCADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSMAoPcHJvdmlkZXJfZmllbGRzGAkgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIQCghhc19saW5rcxgKIAEoCBImCgVlcnJvchgLIAEoCzIXLmF0ZWxpZXIudjEuU3RvcmVkRXJyb3Ii+wEKC1N0b3JlZEltYWdlEg0KBWluZGV4GAEgASgNEikKB291dGNvbWUYAiABKA4yGC5hdGVsaWVyLnYxLkltYWdlT3V0Y29tZRISCghpbWFnZV9pZBgDIAEoCUgAEg0KA3VybBgEIAEoCUgAEhIKCm1lZGlhX3R5cGUYBSABKAkSGwoOcmV2aXNlZF9wcm9tcHQYBiABKAlIAYgBARIwCg9wcm92aWRlcl9maWVsZHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg8KB21lc3NhZ2UYCCABKAlCCAoGc291cmNlQhEKD19yZXZpc2VkX3Byb21wdCKxAgoLU3RvcmVkRXJyb3ISJwoGcmVhc29uGAEgASgOMhcuYXRlbGllci52MS5FcnJvclJlYXNvbhIzCgZmaWVsZHMYAiADKAsyIy5hdGVsaWVyLnYxLlN0b3JlZEVycm9yLkZpZWxkc0VudHJ5EhIKBXBhcmFtGAMgASgJSACIAQESEQoEY29kZRgEIAEoCUgBiAEBEg8KB291dGNvbWUYBSABKAkSEQoJcmV0cnlhYmxlGAYgASgIEhgKEG1vZGVyYXRpb25fc3RhZ2UYByABKAkSHQoVbW9kZXJhdGlvbl9jYXRlZ29yaWVzGAggAygJGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCAoGX3BhcmFtQgcKBV9jb2RlYgZwcm90bzM", [file_atelier_v1_error, file_atelier_v1_image, file_atelier_v1_image_service, file_google_protobuf_struct]);
+  fileDesc("ChdhdGVsaWVyL3YxL3N0b3JlZC5wcm90bxIKYXRlbGllci52MSK/AgoNU3RvcmVkUmVxdWVzdBI3CgpnZW5lcmF0aW9uGAEgASgLMiEuYXRlbGllci52MS5HZW5lcmF0ZUltYWdlc1JlcXVlc3RIABImCgRlZGl0GAIgASgLMhYuYXRlbGllci52MS5TdG9yZWRFZGl0SAASKwoJdmFyaWF0aW9uGAMgASgLMhYuYXRlbGllci52MS5TdG9yZWRFZGl0SAASFAoMY2FsbGJhY2tfdXJsGAQgASgJEhcKD3Blcm1hbmVudF9saW5rcxgFIAEoCBIoCgZjaG9pY2UYBiABKAsyGC5hdGVsaWVyLnYxLlN0b3JlZENob2ljZRIQCghtZXRhZGF0YRgHIAEoCRIoCgZjYWxsZXIYCCABKAsyGC5hdGVsaWVyLnYxLlN0b3JlZENhbGxlckILCglvcGVyYXRpb24iWQoMU3RvcmVkQ2FsbGVyEhYKDmFsbG93ZWRfbW9kZWxzGAEgAygJEhkKEWFsbG93ZWRfcHJvdmlkZXJzGAIgAygJEhYKDnNoYXJlc19ub3RoaW5nGAMgASgIImcKDFN0b3JlZENob2ljZRIQCghwcm92aWRlchgBIAEoCRIXCg9jcmVkZW50aWFsX25hbWUYAiABKAkSFwoKY3JlZGVudGlhbBgDIAEoCUIDgAEBEhMKC2N1c3RvbV9ob3N0GAQgASgJIsYBCgpTdG9yZWRFZGl0EjUKCnBhcmFtZXRlcnMYASABKAsyIS5hdGVsaWVyLnYxLkdlbmVyYXRlSW1hZ2VzUmVxdWVzdBInCgZpbWFnZXMYAiADKAsyFy5hdGVsaWVyLnYxLlN0b3JlZElucHV0EiUKBG1hc2sYAyABKAsyFy5hdGVsaWVyLnYxLlN0b3JlZElucHV0EjEKDmlucHV0X2ZpZGVsaXR5GAQgASgOMhkuYXRlbGllci52MS5JbnB1dEZpZGVsaXR5IlsKC1N0b3JlZElucHV0Eg0KBXBhcmFtGAEgASgJEhIKCGltYWdlX2lkGAIgASgJSAASDQoDdXJsGAMgASgJSAASEAoGZGlnZXN0GAQgASgMSABCCAoGc291cmNlIsADCgxTdG9yZWRSZXN1bHQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSLgoRYWNjZXB0ZWRfd2FybmluZ3MYAyADKAsyEy5hdGVsaWVyLnYxLldhcm5pbmcSJwoGaW1hZ2VzGAQgAygLMhcuYXRlbGllci52MS5TdG9yZWRJbWFnZRIgCgV1c2FnZRgFIAEoCzIRLmF0ZWxpZXIudjEuVXNhZ2USMAoIcmVzb2x2ZWQYBiABKAsyHi5hdGVsaWVyLnYxLlJlc29sdmVkUGFyYW1ldGVycxIeCgRjb3N0GAcgASgLMhAuYXRlbGllci52MS5Db3N0EiUKCHdhcm5pbmdzGAggAygLMhMuYXRlbGllci52MS5XYXJuaW5nEjAKD3Byb3ZpZGVyX2ZpZWxkcxgJIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSEAoIYXNfbGlua3MYCiABKAgSJgoFZXJyb3IYCyABKAsyFy5hdGVsaWVyLnYxLlN0b3JlZEVycm9yEi8KC2NyZWRlbnRpYWxzGAwgAygOMhouYXRlbGllci52MS5DcmVkZW50aWFsS2luZCL7AQoLU3RvcmVkSW1hZ2USDQoFaW5kZXgYASABKA0SKQoHb3V0Y29tZRgCIAEoDjIYLmF0ZWxpZXIudjEuSW1hZ2VPdXRjb21lEhIKCGltYWdlX2lkGAMgASgJSAASDQoDdXJsGAQgASgJSAASEgoKbWVkaWFfdHlwZRgFIAEoCRIbCg5yZXZpc2VkX3Byb21wdBgGIAEoCUgBiAEBEjAKD3Byb3ZpZGVyX2ZpZWxkcxgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDwoHbWVzc2FnZRgIIAEoCUIICgZzb3VyY2VCEQoPX3JldmlzZWRfcHJvbXB0IrECCgtTdG9yZWRFcnJvchInCgZyZWFzb24YASABKA4yFy5hdGVsaWVyLnYxLkVycm9yUmVhc29uEjMKBmZpZWxkcxgCIAMoCzIjLmF0ZWxpZXIudjEuU3RvcmVkRXJyb3IuRmllbGRzRW50cnkSEgoFcGFyYW0YAyABKAlIAIgBARIRCgRjb2RlGAQgASgJSAGIAQESDwoHb3V0Y29tZRgFIAEoCRIRCglyZXRyeWFibGUYBiABKAgSGAoQbW9kZXJhdGlvbl9zdGFnZRgHIAEoCRIdChVtb2RlcmF0aW9uX2NhdGVnb3JpZXMYCCADKAkaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZfcGFyYW1CBwoFX2NvZGViBnByb3RvMw", [file_atelier_v1_credential, file_atelier_v1_error, file_atelier_v1_image, file_atelier_v1_image_service, file_google_protobuf_struct]);
 
 /**
  * What the server keeps of a request, sealed: everything that is needed to run it later. Not part of any API.
@@ -69,6 +71,27 @@ export type StoredRequest = Message<"atelier.v1.StoredRequest"> & {
    * @generated from field: bool permanent_links = 5;
    */
   permanentLinks: boolean;
+
+  /**
+   * The provider that the caller chose; unset where it chose none.
+   *
+   * @generated from field: atelier.v1.StoredChoice choice = 6;
+   */
+  choice?: StoredChoice | undefined;
+
+  /**
+   * What the caller wants the usage ledger to keep beside its bookings, a JSON object; empty for nothing.
+   *
+   * @generated from field: string metadata = 7;
+   */
+  metadata: string;
+
+  /**
+   * What the caller's API key allows, where that is not everything.
+   *
+   * @generated from field: atelier.v1.StoredCaller caller = 8;
+   */
+  caller?: StoredCaller | undefined;
 };
 
 /**
@@ -77,6 +100,83 @@ export type StoredRequest = Message<"atelier.v1.StoredRequest"> & {
  */
 export const StoredRequestSchema: GenMessage<StoredRequest> = /*@__PURE__*/
   messageDesc(file_atelier_v1_stored, 0);
+
+/**
+ * What an API key allowed when it was used.
+ *
+ * @generated from message atelier.v1.StoredCaller
+ */
+export type StoredCaller = Message<"atelier.v1.StoredCaller"> & {
+  /**
+   * The models that it may use, by names in which "*" stands for any characters; empty for every model.
+   *
+   * @generated from field: repeated string allowed_models = 1;
+   */
+  allowedModels: string[];
+
+  /**
+   * The providers that it may use, likewise.
+   *
+   * @generated from field: repeated string allowed_providers = 2;
+   */
+  allowedProviders: string[];
+
+  /**
+   * Whether the caller is a stranger to the others of its organization.
+   *
+   * @generated from field: bool shares_nothing = 3;
+   */
+  sharesNothing: boolean;
+};
+
+/**
+ * Describes the message atelier.v1.StoredCaller.
+ * Use `create(StoredCallerSchema)` to create a new message.
+ */
+export const StoredCallerSchema: GenMessage<StoredCaller> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_stored, 1);
+
+/**
+ * Which provider a request is for, and with whose credential, as far as its caller said.
+ *
+ * @generated from message atelier.v1.StoredChoice
+ */
+export type StoredChoice = Message<"atelier.v1.StoredChoice"> & {
+  /**
+   * Name of a configured provider; empty for none.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * Name of a credential of the organization; empty for none.
+   *
+   * @generated from field: string credential_name = 2;
+   */
+  credentialName: string;
+
+  /**
+   * The caller's own key; empty for none.
+   *
+   * @generated from field: string credential = 3;
+   */
+  credential: string;
+
+  /**
+   * Where to call the provider with that key; empty for its own address.
+   *
+   * @generated from field: string custom_host = 4;
+   */
+  customHost: string;
+};
+
+/**
+ * Describes the message atelier.v1.StoredChoice.
+ * Use `create(StoredChoiceSchema)` to create a new message.
+ */
+export const StoredChoiceSchema: GenMessage<StoredChoice> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_stored, 2);
 
 /**
  * An edit with its inputs.
@@ -118,7 +218,7 @@ export type StoredEdit = Message<"atelier.v1.StoredEdit"> & {
  * Use `create(StoredEditSchema)` to create a new message.
  */
 export const StoredEditSchema: GenMessage<StoredEdit> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_stored, 1);
+  messageDesc(file_atelier_v1_stored, 3);
 
 /**
  * An input image.
@@ -170,7 +270,7 @@ export type StoredInput = Message<"atelier.v1.StoredInput"> & {
  * Use `create(StoredInputSchema)` to create a new message.
  */
 export const StoredInputSchema: GenMessage<StoredInput> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_stored, 2);
+  messageDesc(file_atelier_v1_stored, 4);
 
 /**
  * What the server keeps of the outcome of a task or of one of its attempts, sealed. Not part of any API.
@@ -254,6 +354,13 @@ export type StoredResult = Message<"atelier.v1.StoredResult"> & {
    * @generated from field: atelier.v1.StoredError error = 11;
    */
   error?: StoredError | undefined;
+
+  /**
+   * Whose keys the provider was called with for what is there.
+   *
+   * @generated from field: repeated atelier.v1.CredentialKind credentials = 12;
+   */
+  credentials: CredentialKind[];
 };
 
 /**
@@ -261,7 +368,7 @@ export type StoredResult = Message<"atelier.v1.StoredResult"> & {
  * Use `create(StoredResultSchema)` to create a new message.
  */
 export const StoredResultSchema: GenMessage<StoredResult> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_stored, 3);
+  messageDesc(file_atelier_v1_stored, 5);
 
 /**
  * What is kept about one image.
@@ -340,7 +447,7 @@ export type StoredImage = Message<"atelier.v1.StoredImage"> & {
  * Use `create(StoredImageSchema)` to create a new message.
  */
 export const StoredImageSchema: GenMessage<StoredImage> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_stored, 4);
+  messageDesc(file_atelier_v1_stored, 6);
 
 /**
  * An error as it was thrown, so that it can be thrown again.
@@ -410,5 +517,5 @@ export type StoredError = Message<"atelier.v1.StoredError"> & {
  * Use `create(StoredErrorSchema)` to create a new message.
  */
 export const StoredErrorSchema: GenMessage<StoredError> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_stored, 5);
+  messageDesc(file_atelier_v1_stored, 7);
 

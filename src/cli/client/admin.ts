@@ -8,6 +8,7 @@ import { AdminService } from '../../../gen/atelier/v1/admin_service_pb.ts'
 import { createApiKeyStore } from '../../admission/api-key-store.ts'
 import { loadConfig } from '../../config.ts'
 import { type DatabaseOptions, openDatabase } from '../../storage/database.ts'
+import { createLiveCopies } from '../../storage/live-copies.ts'
 import type { Given } from '../read-arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectTo, type FoundKey, isLoopback, type RemoteServer, serverUrl } from './server.ts'
@@ -75,7 +76,8 @@ const untilKnownMs = 5_000
 async function makeOwnKey(options: DatabaseOptions): Promise<AsyncDisposable & { id: string; key: string }> {
   await using parts = new AsyncDisposableStack()
   const database = parts.use(await openDatabase(options))
-  const keys = parts.use(await createApiKeyStore({ database }))
+  const copies = parts.use(await createLiveCopies({ database }))
+  const keys = parts.use(await createApiKeyStore({ database, copies }))
   const { query } = database
   const nowMs = Date.now()
   const forgotten = query
@@ -86,7 +88,7 @@ async function makeOwnKey(options: DatabaseOptions): Promise<AsyncDisposable & {
   await database.commit([{ query: forgotten }])
   const name = `${ownKeyName}${userInfo().username}`
   const { id, key } = await keys.create({ name, scopes: ['admin'], expiresAtMs: nowMs + ownKeyLifetimeMs })
-  parts.defer(() => keys.change([{ query: query.updateTable('api_keys').set({ revoked_at_ms: Date.now() }).where('id', '=', id) }]))
+  parts.defer(() => copies.change([{ query: query.updateTable('api_keys').set({ revoked_at_ms: Date.now() }).where('id', '=', id) }]))
   const owned = parts.move()
   return { id, key, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -1,17 +1,19 @@
+import { ownerOf } from '../../call.ts'
 import { gatewayError } from '../../errors.ts'
 import type { Database, Statement } from '../../storage/database.ts'
 import { ConflictError } from '../../storage/database-error.ts'
 import type { Fingerprints } from '../../storage/fingerprints.ts'
+import type { InsertRow } from '../../storage/insert-rows.ts'
 import type { RequestKeyRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { Admission, NewTask } from '../task-store.ts'
 import { beforeSending, mayBeApplied } from './database-unavailable.ts'
 import type { HeldClaim, HeldClaims } from './held-claims.ts'
-import type { InsertRow } from './insert-rows.ts'
 import { newTaskRows } from './new-task-rows.ts'
 import type { ProcessLease } from './process-lease.ts'
 import type { QueueLimit } from './queue-limit.ts'
 import { firstFence } from './task-rows.ts'
+import { usageLabels } from './usage-labels.ts'
 
 export interface AdmitTaskDeps {
   database: Database
@@ -86,7 +88,7 @@ export function createAdmitTask(
   /** Under every known key, so that processes whose current one differs, while it is being changed, meet each other's. */
   function keyHashes({ caller, operation, requestId }: NewTask): string[] {
     // In one order everywhere, or two processes wait for each other.
-    return fingerprints.all('request id', `${caller.organizationId}|${operation}|${requestId}`).toSorted()
+    return fingerprints.all('request id', `${ownerOf(caller)}|${operation}|${requestId}`).toSorted()
   }
 
   function insertKey(task: NewTask, hash: string, nowMs: number): Statement {
@@ -137,6 +139,7 @@ function toHeldClaim(task: NewTask): HeldClaim {
     organizationId: task.caller.organizationId,
     apiKeyId: task.caller.apiKeyId,
     mode: task.mode,
+    labels: usageLabels(task.request, task.operation),
     callbackUrl: task.request.callbackUrl,
     unwritten: task,
     attempts: new Map(),

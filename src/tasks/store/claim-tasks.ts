@@ -7,11 +7,13 @@ import type { Database } from '../../storage/database.ts'
 import type { AttemptRow, Schema, TaskRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { ClaimedTask, KnownAttempt, TaskJournal } from '../task-store.ts'
+import { readCredentialText } from './credential-text.ts'
 import { beforeSending, mayBeApplied } from './database-unavailable.ts'
 import type { HeldClaim, HeldClaims } from './held-claims.ts'
 import type { ProcessLease } from './process-lease.ts'
 import { toStoredError } from './stored-error.ts'
 import { openJobId, openRequest, openResult } from './task-rows.ts'
+import { labelsOfUnreadable, usageLabels } from './usage-labels.ts'
 
 /** Takes tasks on that nobody works on. */
 export interface TaskClaims {
@@ -136,12 +138,14 @@ export function createTaskClaims({ keepSeconds }: { keepSeconds: number }, deps:
   }
 
   function open(row: TaskRow, claim: HeldClaim, attempts: AttemptRow[]): ClaimedTask | Promise<[]> {
-    for (const { id, provider, model, reserved_micros, closed_at_ms } of attempts) {
-      claim.attempts.set(id, { provider, model, reserved_micros, state: closed_at_ms === null ? 'open' : 'closed' })
+    for (const { id, provider, model, credential, reserved_micros, budget_periods, budget_micros, closed_at_ms } of attempts) {
+      const state = closed_at_ms === null ? 'open' : 'closed'
+      claim.attempts.set(id, { provider, model, credential, reserved_micros, budget_periods, budget_micros, state })
     }
     try {
       const request = openRequest(row, sealer)
       claim.callbackUrl = request.callbackUrl
+      claim.labels = usageLabels(request, row.operation)
       const { request: _request, result: _result, ...plain } = row
       return { taskId: row.id, fence: row.fence, row: plain, request, attempts: attempts.map(toKnownAttempt) }
     } catch (err) {
@@ -168,7 +172,8 @@ export function createTaskClaims({ keepSeconds }: { keepSeconds: number }, deps:
     const jobId = openJobId(row, sealer)
     const result = openResult(row, sealer)
     const { id, part, ordinal, provider, state } = row
-    return { id, part, ordinal, provider, state, ...(jobId !== undefined && { jobId }), ...(result && { result }) }
+    const credential = readCredentialText(row.credential)
+    return { id, part, ordinal, provider, state, credential, ...(jobId !== undefined && { jobId }), ...(result && { result }) }
   }
 }
 
@@ -179,6 +184,7 @@ function toHeldClaim(row: TaskRow): HeldClaim {
     organizationId: row.organization_id,
     apiKeyId: row.api_key_id,
     mode: row.mode,
+    labels: labelsOfUnreadable(row.operation),
     callbackUrl: '',
     unwritten: undefined,
     attempts: new Map(),

@@ -1,18 +1,24 @@
+import type { Budgets } from '../../ledger/budgets.ts'
 import type { Logger } from '../../log.ts'
 import type { Database } from '../../storage/database.ts'
 import type { Fingerprints } from '../../storage/fingerprints.ts'
+import { createInsertions } from '../../storage/insert-rows.ts'
 import type { Sealer } from '../../storage/seal.ts'
+import { noMeter, type TaskMeter } from '../task-meter.ts'
 import { ClaimLostError, type KeptTask, type TaskStore } from '../task-store.ts'
 import { createAdmitTask } from './admit-task.ts'
 import { createAnswerNotes } from './answer-notes.ts'
 import { createAttemptRecords } from './attempt-records.ts'
+import { createBudgetChanges } from './budget-changes.ts'
+import { createBudgetReservations } from './budget-reservations.ts'
 import { createCancelRequests } from './cancel-requests.ts'
 import { createCancelTask } from './cancel-task.ts'
 import { createTaskClaims } from './claim-tasks.ts'
 import { beforeSending } from './database-unavailable.ts'
 import { createEndRecords } from './end-records.ts'
+import { createGroupedCommits } from './grouped-commits.ts'
 import { createHeldClaims, type HeldClaim } from './held-claims.ts'
-import { createInsertRow } from './insert-rows.ts'
+import { createMeteredJournal } from './metered-journal.ts'
 import { createProcessLease } from './process-lease.ts'
 import { createQueueLimit } from './queue-limit.ts'
 import { createTaskReader } from './read-tasks.ts'
@@ -38,27 +44,33 @@ export interface TaskStoreDeps {
   database: Database
   sealer: Sealer
   fingerprints: Fingerprints
+  budgets: Budgets
   log: Logger
+  /** Unset: nothing is counted. */
+  meter?: TaskMeter
 }
 
 /** Opens the tasks of a database in the name of this process. Disposing it writes what was noted; it does not resign. */
 export async function createTaskStore(options: TaskStoreOptions, deps: TaskStoreDeps): Promise<TaskStore & AsyncDisposable> {
-  const { database, sealer, log } = deps
+  const { database, sealer, log, meter = noMeter } = deps
   const { leaseMs = 15_000, exclusive = false, keepTasksSeconds: keepSeconds, keepRequestIdsSeconds = 86_400 } = options
   const lease = await createProcessLease({ leaseMs, exclusive }, deps)
   const { processId } = lease
   const held = createHeldClaims()
-  const insert = createInsertRow(database.query)
+  const { insert, insertTogether } = createInsertions(database.query)
   const update = createUpdateRows(database.query)
-  const attempts = createAttemptRecords({ database, sealer, insert, update })
+  const budgetChanges = createBudgetChanges(database)
+  const attempts = createAttemptRecords({ database, sealer, insert, update, budgets: budgetChanges })
+  const commits = exclusive ? database : createGroupedCommits({ database, budgets: budgetChanges, insertTogether })
+  const reservations = createBudgetReservations(deps)
   const ends = createEndRecords({ ...deps, insert, update, attempts })
   const reader = createTaskReader({ database, sealer })
   const watch = createTaskWatch({ ...reader, log })
   const cancelRequests = createCancelRequests({ database, held, processId, log })
   const notes = createAnswerNotes({ database, log })
   const queueLimit = createQueueLimit(options, { database })
-  const journal = (claim: HeldClaim) =>
-    createTaskJournal(claim, { database, sealer, insert, lease, held, attempts, ends, log, changed: watch.look })
+  const journalDeps = { database, sealer, insert, lease, held, attempts, ends, commits, reservations, log, changed: watch.look }
+  const journal = (claim: HeldClaim) => createMeteredJournal(claim, createTaskJournal(claim, journalDeps), meter)
   const claims = createTaskClaims({ keepSeconds }, { database, sealer, lease, held, log, journal })
   const admit = createAdmitTask({ keepKeysSeconds: keepRequestIdsSeconds }, { ...deps, insert, lease, held, queueLimit })
   const cancel = createCancelTask({ keepSeconds }, { database, sealer, ends })

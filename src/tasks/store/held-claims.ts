@@ -1,11 +1,13 @@
 import type { AttemptRow, TaskRow } from '../../storage/schema.ts'
 import type { Claim, NewTask } from '../task-store.ts'
+import type { UsageLabels } from './usage-labels.ts'
 
 /** A claim of this process, with what its journal needs to know of the task. */
 export interface HeldClaim extends Claim {
   organizationId: string
   apiKeyId: string
   mode: TaskRow['mode']
+  labels: UsageLabels
   /** Empty where nothing is to be called back. */
   callbackUrl: string
   /** The task itself while it is not in the database. */
@@ -20,7 +22,9 @@ export interface HeldClaim extends Claim {
 }
 
 /** An attempt that this process has made or taken over. `doubtful`: nothing was sent for it, and nobody knows whether it is recorded. */
-export type HeldAttempt = Pick<AttemptRow, 'provider' | 'model' | 'reserved_micros'> & { state: 'open' | 'closed' | 'doubtful' }
+export type HeldAttempt = Pick<AttemptRow, 'provider' | 'model' | 'credential' | 'reserved_micros' | 'budget_periods' | 'budget_micros'> & {
+  state: 'open' | 'closed' | 'doubtful'
+}
 
 /** The claims of this process. */
 export interface HeldClaims {

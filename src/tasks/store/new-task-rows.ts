@@ -1,7 +1,7 @@
 import type { Statement } from '../../storage/database.ts'
+import type { InsertRow } from '../../storage/insert-rows.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { NewTask } from '../task-store.ts'
-import type { InsertRow } from './insert-rows.ts'
 import { toTaskRow } from './task-rows.ts'
 
 /** The statements that record a task and what was stored for it. One with an owner is running, any other one queued. */

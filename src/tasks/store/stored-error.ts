@@ -35,7 +35,7 @@ export function toGatewayErrorAgain(stored: StoredError): GatewayError {
 
 /** An error as tasks show it. */
 export function toTaskError(error: GatewayError): TaskError {
-  const { reason, message, entry, code, param, retryable, outcome } = error
+  const { reason, message, entry, code, param, retryable, outcome, moderation } = error
   return create(TaskErrorSchema, {
     reason: ErrorReason[reason],
     message,
@@ -43,7 +43,9 @@ export function toTaskError(error: GatewayError): TaskError {
     code: code ?? '',
     param: param ?? '',
     retryable,
-    mayBeBilled: outcome === undefined ? entry.billed === 'possible' : outcome === 'unknown'
+    mayBeBilled: outcome === undefined ? entry.billed === 'possible' : outcome === 'unknown',
+    moderationStage: moderation?.stage ?? '',
+    moderationCategories: moderation?.categories ?? []
   })
 }
 

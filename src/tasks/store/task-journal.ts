@@ -1,15 +1,20 @@
+import type { BudgetCharge } from '../../ledger/budget-charge.ts'
 import type { Logger } from '../../log.ts'
 import type { Database, Statement, Topic } from '../../storage/database.ts'
 import { ConflictError } from '../../storage/database-error.ts'
-import { randomBase62 } from '../../storage/random-id.ts'
+import type { InsertRow } from '../../storage/insert-rows.ts'
+import { orderedId } from '../../storage/random-id.ts'
 import type { AttemptRow, TaskRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import { type AttemptEnding, ClaimLostError, type Intent, type TaskJournal } from '../task-store.ts'
 import type { AttemptRecords } from './attempt-records.ts'
+import { isBudgetChange } from './budget-changes.ts'
+import { type BudgetReservations, NotCoveredError } from './budget-reservations.ts'
+import { credentialText } from './credential-text.ts'
 import { beforeSending, mayBeApplied, unavailable } from './database-unavailable.ts'
 import { type EndRecords, hasEndless, isFinal } from './end-records.ts'
+import type { Commits } from './grouped-commits.ts'
 import type { HeldClaim, HeldClaims } from './held-claims.ts'
-import type { InsertRow } from './insert-rows.ts'
 import { newTaskRows } from './new-task-rows.ts'
 import type { ProcessLease } from './process-lease.ts'
 
@@ -21,6 +26,8 @@ export interface TaskJournalDeps {
   held: HeldClaims
   attempts: AttemptRecords
   ends: EndRecords
+  commits: Commits
+  reservations: BudgetReservations
   log: Logger
   /** Hears of each change that is not announced to other processes. */
   changed(taskId: string): void
@@ -48,7 +55,7 @@ export function createTaskJournal(claim: HeldClaim, deps: TaskJournalDeps): Task
     async intend(intent) {
       // Parts begin at the same time, and the first one brings the task itself.
       while (claim.unwritten && firstIntent) await firstIntent
-      const recorded = beforeSending(recordIntent(intent))
+      const recorded = beforeSending(deps.reservations.reserve(claim, intent, (charge) => recordIntent(intent, charge)))
       firstIntent = recorded.catch(() => undefined)
       try {
         return await recorded
@@ -100,14 +107,15 @@ export function createTaskJournal(claim: HeldClaim, deps: TaskJournalDeps): Task
     }
   }
 
-  async function recordIntent(intent: Intent): Promise<string> {
+  async function recordIntent(intent: Intent, charge: BudgetCharge): Promise<string> {
     const { unwritten } = claim
     // Whether the task is there is not known: it can be neither written nor gone on with.
     if (unwritten && hasDoubts()) throw unavailable()
     if (unwritten) await deps.lease.hold()
-    const { provider, model, reserveMicros = null } = intent
-    const attemptId = `attempt_${randomBase62(22)}`
-    const attempt = { provider, model, reserved_micros: reserveMicros }
+    const { provider, model, credential, reserveMicros = null } = intent
+    const attemptId = `attempt_${orderedId()}`
+    const counted = { budget_periods: charge.periods.map(({ id }) => id).join(' '), budget_micros: charge.micros }
+    const attempt = { provider, model, credential: credentialText(credential), reserved_micros: reserveMicros, ...counted }
     claim.attempts.set(attemptId, { ...attempt, state: 'open' })
     const nowMs = Date.now()
     try {
@@ -136,9 +144,9 @@ export function createTaskJournal(claim: HeldClaim, deps: TaskJournalDeps): Task
       const statements =
         found && found.closed_at_ms !== null
           ? attempts.correct(claim, found, ending, Date.now(), isRefused)
-          : attempts.close(claim, attemptId, ending, Date.now(), isRefused)
+          : attempts.close(claim, attemptId, ending, Date.now(), isRefused ? 'nothing' : 'everything')
       try {
-        if (isRefused) await database.commit(statements)
+        if (isRefused) await deps.commits.commit(statements, [], taskId)
         else if (statements.length > 0) await commitOurs([guard(), ...statements])
         break
       } catch (error) {
@@ -224,9 +232,12 @@ export function createTaskJournal(claim: HeldClaim, deps: TaskJournalDeps): Task
   async function commitOurs(statements: readonly Statement[], topics?: readonly Topic[]): Promise<void> {
     if (isLost) throw new ClaimLostError(taskId)
     try {
-      await database.commit(statements, topics)
+      await deps.commits.commit(statements, topics, taskId)
     } catch (error) {
-      throw error instanceof ConflictError && error.statement === 0 ? new ClaimLostError(taskId) : error
+      if (!(error instanceof ConflictError)) throw error
+      const failed = statements[error.statement]
+      if (isBudgetChange(failed)) throw new NotCoveredError(failed.periodId)
+      throw error.statement === 0 ? new ClaimLostError(taskId) : error
     }
   }
 

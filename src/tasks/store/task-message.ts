@@ -19,7 +19,9 @@ import {
   TaskState
 } from '../../../gen/atelier/v1/task_pb.ts'
 import type { AttemptRow, CallbackDeliveryRow, CallbackRow, TaskRow } from '../../storage/schema.ts'
+import { credentialKind } from '../credential-kind.ts'
 import type { KeptTask } from '../task-store.ts'
+import { readCredentialText } from './credential-text.ts'
 import { isFinal } from './end-records.ts'
 import { toGatewayErrorAgain, toTaskError } from './stored-error.ts'
 
@@ -100,6 +102,7 @@ const callbackStates = {
 
 function toTaskAttempt(row: AttemptRow): TaskAttempt {
   const { part, ordinal, provider, model } = row
+  const { kind, id } = readCredentialText(row.credential)
   return create(TaskAttemptSchema, {
     part,
     ordinal,
@@ -107,6 +110,8 @@ function toTaskAttempt(row: AttemptRow): TaskAttempt {
     model,
     state: attemptStates[row.state],
     intendedAt: toSeconds(row.created_at_ms),
+    credential: credentialKind(kind),
+    credentialId: id,
     ...(row.cost_micros !== null && { costMicros: BigInt(row.cost_micros) }),
     ...(row.closed_at_ms !== null && { closedAt: toSeconds(row.closed_at_ms) })
   })
@@ -131,12 +136,13 @@ function parametersOf({ operation }: StoredRequest): GenerateImagesRequest | und
 }
 
 function toResponse(kept: KeptTask, result: StoredResult, linkOf: LinkOf): GenerateImagesResponse {
-  const { provider, model, usage, resolved, cost, providerFields } = result
+  const { provider, model, usage, resolved, cost, providerFields, credentials } = result
   return create(GenerateImagesResponseSchema, {
     created: toSeconds(kept.createdAtMs),
     taskId: kept.task.id,
     provider,
     model,
+    credentials,
     images: result.images.map((image) => toImage(image, linkOf)),
     warnings: [...result.acceptedWarnings, ...result.warnings],
     ...(usage && { usage }),
