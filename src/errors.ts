@@ -85,6 +85,11 @@ export function gatewayError<R extends Reason>(reason: R, fields: Fields<R>, opt
   return new GatewayError(reason, fields, options)
 }
 
+/** The error for a parameter with a value that is not allowed; `problem` follows its name in the message. */
+export function invalidParameter(param: string, problem: string): GatewayError {
+  return gatewayError('INVALID_PARAMETER', { param, problem })
+}
+
 /** The error for a time limit that passed. It names the limit in seconds, below a second in hundredths. */
 export function deadlineExceeded(limitMs: number, options: ErrorOptions = {}): GatewayError {
   return gatewayError(

@@ -7,6 +7,7 @@ import {
   type Usage,
   UsageSchema
 } from '../../gen/atelier/v1/image_pb.ts'
+import { isObject } from '../contract/json-object.ts'
 import { enumValue } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import { decodeBase64 } from '../images/base64.ts'
@@ -19,9 +20,9 @@ import { firstCandidate, statedImageType, wordsOf } from './google-candidate.ts'
 import { toInlineError } from './google-errors.ts'
 import { mayShow, toRefusal } from './google-refusal.ts'
 import { type HeldBytes, holdBytes } from './held-bytes.ts'
-import { isObject, withoutNulls } from './json-object.ts'
 import type { ProviderEvent } from './provider.ts'
 import { toUpstreamError } from './upstream-image.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 export interface AnswerContext extends ErrorContext {
   /** Images that were asked for. */

@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
-import { isObject } from './json-object.ts'
+import { isObject } from '../contract/json-object.ts'
 
 /** The one candidate that is asked for. */
 export function firstCandidate({ candidates }: JsonObject): JsonObject | undefined {

@@ -1,8 +1,8 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { isObject } from '../contract/json-object.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import { type ErrorContext, scrub } from './error-answer.ts'
 import { firstCandidate, wordsOf } from './google-candidate.ts'
-import { isObject } from './json-object.ts'
 
 /** Whether the last image of an answer is its result, and no draft whose successor was withheld. */
 export function mayShow(document: JsonObject): boolean {

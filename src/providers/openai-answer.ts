@@ -1,5 +1,6 @@
 import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { ImageOutcome, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { isObject } from '../contract/json-object.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import { listEvents } from '../events/event-iterators.ts'
 import type { ImageLink } from '../events.ts'
@@ -7,11 +8,11 @@ import { type ImageBody, imageFromBase64 } from '../images/image-body.ts'
 import { type JsonPart, readJson, readWholeJson } from '../images/read-json.ts'
 import type { UpstreamBody } from '../upstream/client.ts'
 import type { ErrorContext } from './error-answer.ts'
-import { isObject, withoutNulls } from './json-object.ts'
 import { toInlineError } from './openai-errors.ts'
 import { takeResolved, takeUsage } from './openai-fields.ts'
 import type { ProviderEvent } from './provider.ts'
 import { toUpstreamError, withUpstreamErrors } from './upstream-image.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 export interface AnswerContext extends ErrorContext {
   /** What relative links are resolved against. */

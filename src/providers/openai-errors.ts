@@ -1,8 +1,8 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { isObject } from '../contract/json-object.ts'
 import { type GatewayError, gatewayError, type Moderation, type Outcome } from '../errors.ts'
 import { parseJson } from '../images/read-json.ts'
 import { describeRedirect, type ErrorContext, scrub } from './error-answer.ts'
-import { isObject } from './json-object.ts'
 import { retryAfterMs, type UpstreamHeaders } from './retry-after.ts'
 
 /** What an OpenAI-shaped upstream's error answer means. Reads every body: JSON of the known shapes, text, HTML, nothing. */

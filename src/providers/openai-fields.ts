@@ -11,8 +11,9 @@ import {
   type Usage,
   UsageSchema
 } from '../../gen/atelier/v1/image_pb.ts'
+import { isObject } from '../contract/json-object.ts'
 import { enumValue, textFormat } from '../contract/wire-names.ts'
-import { isObject, withoutNulls } from './json-object.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 /** Takes what was made out of an answer's fields; fields with values that the contract does not know stay where they are. */
 export function takeResolved(fields: JsonObject): ResolvedParameters | undefined {

@@ -1,5 +1,6 @@
 import { create, type JsonObject } from '@bufbuild/protobuf'
 import { ImageOutcome, OutputFormatSchema, ResolvedParametersSchema, type Warning } from '../../gen/atelier/v1/image_pb.ts'
+import { isObject } from '../contract/json-object.ts'
 import { enumValue } from '../contract/wire-names.ts'
 import { type GatewayError, gatewayError, type Outcome } from '../errors.ts'
 import { decodeBase64 } from '../images/base64.ts'
@@ -8,10 +9,10 @@ import { sniffMediaType } from '../images/media-type.ts'
 import { JsonError, readJson } from '../images/read-json.ts'
 import type { UpstreamResponse } from '../upstream/client.ts'
 import { type HeldBytes, holdBytes } from './held-bytes.ts'
-import { isObject, withoutNulls } from './json-object.ts'
 import type { ProviderEvent } from './provider.ts'
 import type { PixelSize } from './stability-call.ts'
 import { toUpstreamError } from './upstream-image.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 export interface AnswerContext {
   /** Name of the provider in messages. */

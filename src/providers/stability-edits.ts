@@ -12,10 +12,10 @@ import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_p
 import { wireName } from '../contract/wire-names.ts'
 import type { StoredImage } from '../images/image-body.ts'
 import { fileExtension } from '../images/media-type.ts'
-import { withoutNulls } from './json-object.ts'
 import { type FormPart, multipartBody } from './multipart-body.ts'
 import type { EditInputs, InputImage, Work } from './provider.ts'
 import { pixelSize, type StabilityCall, sayableSeed, textParts, unsaid, unsayable } from './stability-call.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 /** The call that an edit comes to. `mask` is that of the inputs, translated: white is painted over, black is kept. */
 export function toEditCall(work: Work, inputs: EditInputs, mask: StoredImage | undefined): StabilityCall {

@@ -1,8 +1,8 @@
 import type { JsonValue } from '@bufbuild/protobuf'
+import { isObject } from '../contract/json-object.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import { parseJson } from '../images/read-json.ts'
 import { describeRedirect, type ErrorContext, scrub } from './error-answer.ts'
-import { isObject } from './json-object.ts'
 import { retryAfterMs, type UpstreamHeaders } from './retry-after.ts'
 
 /** What an error answer means. Reads every body: both of Stability's shapes, other JSON, text, HTML, nothing. */

@@ -1,8 +1,8 @@
 import { OutputFormat } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
-import { withoutNulls } from './json-object.ts'
 import type { Work } from './provider.ts'
 import { type PixelSize, pixelSize, type StabilityCall, sayableSeed, unsaid, unsayable, withoutImage } from './stability-call.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 /** The `provider_options` of v1 engines; `image_strength` is for edits. */
 export const v1Options: readonly string[] = [

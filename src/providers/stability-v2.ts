@@ -1,10 +1,10 @@
 import { OutputFormatSchema } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
-import { withoutNulls } from './json-object.ts'
 import { multipartBody } from './multipart-body.ts'
 import type { Work } from './provider.ts'
 import { pixelSize, type StabilityCall, sayableSeed, textParts, unsaid, unsayable, withoutImage } from './stability-call.ts'
+import { withoutNulls } from './without-nulls.ts'
 
 /** Whether v2beta makes this model: core, ultra, the SD3 family, and inpaint, which only edits. */
 export function isV2Model(upstreamModel: string): boolean {

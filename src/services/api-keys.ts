@@ -15,15 +15,15 @@ import { type ApiKeyStore, prepareInsert } from '../admission/api-key-store.ts'
 import { callerScopes } from '../admission/operator-keys.ts'
 import type { Scope } from '../call.ts'
 import { enumValue, wireName } from '../contract/wire-names.ts'
-import { gatewayError } from '../errors.ts'
+import { gatewayError, invalidParameter } from '../errors.ts'
 import type { Database } from '../storage/database.ts'
 import { ConflictError } from '../storage/database-error.ts'
 import type { LiveCopies } from '../storage/live-copies.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import { type ApiKeyRow, defaultOrganizationId } from '../storage/schema.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { readPage } from './page.ts'
 import { requireOrganization } from './require-organization.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to API keys. None but the answer to `create` holds a key. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface ApiKeys {
@@ -56,7 +56,7 @@ export function createApiKeys(deps: {
 
   const readChangeable = async (id: string): Promise<ApiKeyRow> => {
     const row = await read(id)
-    if (row.source === 'config') throw invalid('id', 'is a key of the configuration: change it there')
+    if (row.source === 'config') throw invalidParameter('id', 'is a key of the configuration: change it there')
     return row
   }
 
@@ -162,21 +162,17 @@ function wordsOf(text: string): string[] {
 function allowedScopes(scopes: readonly ApiKeyScope[], organizationId: string): Scope[] {
   const names = scopes.flatMap((scope) => wireName(ApiKeyScopeSchema, scope) ?? [])
   if (names.includes('admin') && organizationId !== defaultOrganizationId) {
-    throw invalid('scopes', `must not hold admin: only keys of the organization ${defaultOrganizationId} can operate the server`)
+    throw invalidParameter('scopes', `must not hold admin: only keys of the organization ${defaultOrganizationId} can operate the server`)
   }
   return [...new Set(names)] as Scope[]
 }
 
 function futureMs(seconds: bigint): number {
   const ms = Number(seconds) * 1000
-  if (ms <= Date.now()) throw invalid('expires_at', 'must be in the future')
+  if (ms <= Date.now()) throw invalidParameter('expires_at', 'must be in the future')
   return ms
 }
 
 function revoked() {
-  return invalid('id', 'is a revoked key: make a new one')
-}
-
-function invalid(param: string, problem: string) {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
+  return invalidParameter('id', 'is a revoked key: make a new one')
 }

@@ -16,8 +16,8 @@ import type { Database } from '../storage/database.ts'
 import type { LiveCopies } from '../storage/live-copies.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import type { BudgetRow } from '../storage/schema.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { readPage } from './page.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to budgets. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface BudgetAdministration {

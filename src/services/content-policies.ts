@@ -19,10 +19,10 @@ import { orUnavailable } from '../storage/or-unavailable.ts'
 import { randomBase62 } from '../storage/random-id.ts'
 import type { ContentPolicyRow } from '../storage/schema.ts'
 import type { Sealer } from '../storage/seal.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { UntrustedUrlError, type UntrustedUrlFetcher } from '../upstream/untrusted-url.ts'
 import { readPage } from './page.ts'
 import { requireOrganization } from './require-organization.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to content policies. No answer holds the key of an endpoint. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface ContentPolicies {

@@ -10,7 +10,7 @@ import {
   ListCredentialsResponseSchema,
   type SetCredentialRequest
 } from '../../gen/atelier/v1/credential_service_pb.ts'
-import { gatewayError } from '../errors.ts'
+import { gatewayError, invalidParameter } from '../errors.ts'
 import type { Credentials } from '../routing/credentials.ts'
 import type { Database, Statement } from '../storage/database.ts'
 import { ConflictError } from '../storage/database-error.ts'
@@ -19,9 +19,9 @@ import { orUnavailable } from '../storage/or-unavailable.ts'
 import { randomBase62 } from '../storage/random-id.ts'
 import { type CredentialRow, defaultOrganizationId } from '../storage/schema.ts'
 import type { Sealer } from '../storage/seal.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { readPage } from './page.ts'
 import { requireOrganization } from './require-organization.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to the organizations' own credentials; no answer holds a key. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface StoredCredentials {
@@ -84,14 +84,17 @@ export function createStoredCredentials(deps: StoredCredentialsDeps): StoredCred
         deps.providers.length === 0
           ? ', and none is: list one in the configuration, such as `providers: { openai: {} }`'
           : `: ${deps.providers.join(', ')}`
-      throw invalid('provider', `must be a configured provider that takes a key${hint}`)
+      throw invalidParameter('provider', `must be a configured provider that takes a key${hint}`)
     }
     await requireOrganization(organizationId, database)
     for (;;) {
       const byName = known.where('organization_id', '=', organizationId).where('name', '=', name)
       const before = await orUnavailable(byName.executeTakeFirst())
       if (before && before.provider !== provider) {
-        throw invalid('provider', `is ${before.provider} for the credential ${name}: choose another name, or delete that one first`)
+        throw invalidParameter(
+          'provider',
+          `is ${before.provider} for the credential ${name}: choose another name, or delete that one first`
+        )
       }
       const { id, statement } = before ? update(before, request) : insert({ organizationId, provider, name }, request)
       const isDone = await orUnavailable(copies.change([statement])).then(
@@ -176,7 +179,3 @@ export function createStoredCredentials(deps: StoredCredentialsDeps): StoredCred
 
 /** Four characters of a shorter key would tell too much of it. */
 const shortestHinted = 16
-
-function invalid(param: string, problem: string) {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
-}

@@ -20,8 +20,8 @@ import { ConflictError } from '../storage/database-error.ts'
 import type { LiveCopies } from '../storage/live-copies.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import { defaultOrganizationId, type OrganizationRow } from '../storage/schema.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { readPage } from './page.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to organizations. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface Organizations {

@@ -8,16 +8,16 @@ import {
   type SetRateLimitRequest
 } from '../../gen/atelier/v1/rate_limit_service_pb.ts'
 import { enumValue, wireName } from '../contract/wire-names.ts'
-import { gatewayError } from '../errors.ts'
+import { gatewayError, invalidParameter } from '../errors.ts'
 import type { Database } from '../storage/database.ts'
 import { ConflictError } from '../storage/database-error.ts'
 import type { LiveCopies } from '../storage/live-copies.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import { randomBase62 } from '../storage/random-id.ts'
 import type { RateLimitRow } from '../storage/schema.ts'
+import { toSeconds } from '../storage/to-seconds.ts'
 import { readPage } from './page.ts'
 import { requireOrganization } from './require-organization.ts'
-import { toSeconds } from './to-seconds.ts'
 
 /** The operator's way to rate limits. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface RateLimits {
@@ -125,11 +125,11 @@ export function createRateLimits(deps: { database: Database; copies: Pick<LiveCo
 /** What is counted, in which time. */
 function measureOf({ metric, amount, windowSeconds }: SetRateLimitRequest): Pick<RateLimitRow, 'metric' | 'window_ms'> {
   if (metric === RateLimitMetric.IN_FLIGHT && windowSeconds !== 0n) {
-    throw invalid('window_seconds', 'must be 0 for requests in flight, which are counted at every moment')
+    throw invalidParameter('window_seconds', 'must be 0 for requests in flight, which are counted at every moment')
   }
   if (metric !== RateLimitMetric.IN_FLIGHT && windowSeconds === 0n) throw gatewayError('MISSING_PARAMETER', { param: 'window_seconds' })
   if (metric === RateLimitMetric.MEGAPIXELS && amount > mostMegapixels) {
-    throw invalid('amount', `must be at most ${mostMegapixels} megapixels`)
+    throw invalidParameter('amount', `must be at most ${mostMegapixels} megapixels`)
   }
   return { metric: wireName(RateLimitMetricSchema, metric) as RateLimitRow['metric'], window_ms: Number(windowSeconds) * 1000 }
 }
@@ -152,8 +152,4 @@ function toRateLimit(row: RateLimitRow): RateLimit {
 
 function notFound(kind: string, id: string, param: string) {
   return gatewayError('NOT_FOUND', { kind, id }, { param })
-}
-
-function invalid(param: string, problem: string) {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
 }

@@ -2,7 +2,7 @@ import type { JsonValue } from '@bufbuild/protobuf'
 import { ResponseFormat, type Warning } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { Call } from '../call.ts'
-import { gatewayError } from '../errors.ts'
+import { invalidParameter } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { Operations } from '../invoke.ts'
 import { writtenModel } from '../services/plan-run.ts'
@@ -43,7 +43,7 @@ export async function answerImages(exchange: Exchange, asked: AskedImages, opera
   const raw = dialect === 'openai' && applyAccept(message, request.headers.accept)
   if (raw) refuseWithRawImage(stream, include)
   if (!stream) requireStream(message.partialImages)
-  else if (!asked.events) throw refused('stream', 'must be false: variations are not streamed')
+  else if (!asked.events) throw invalidParameter('stream', 'must be false: variations are not streamed')
 
   const isPreferred = prefersAsync(request.headers)
   if (isPreferred || callbackUrl !== '') {
@@ -103,16 +103,12 @@ function waysOf({ request, traceId, dialect }: Exchange, notes: readonly Warning
 /** An answer that is the image itself has no place for anything beside it. */
 function refuseWithRawImage(stream: boolean, include: Included): void {
   const problem = 'has no place in an answer that is the image itself, which Accept asks for'
-  if (stream) throw refused('stream', problem)
-  if (include.cost || include.warnings) throw refused('x-atelier-include', problem)
+  if (stream) throw invalidParameter('stream', problem)
+  if (include.cost || include.warnings) throw invalidParameter('x-atelier-include', problem)
 }
 
 /** An answer that comes before there is any image can neither stream one nor be one. */
 function refuseWithTask({ stream, raw, because }: { stream: boolean; raw: boolean; because: string }): void {
-  if (stream) throw refused('stream', `must be false with ${because}, which asks for an answer before there are images`)
-  if (raw) throw refused('accept', `must be application/json with ${because}, which asks for an answer before there are images`)
-}
-
-function refused(param: string, problem: string): Error {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
+  if (stream) throw invalidParameter('stream', `must be false with ${because}, which asks for an answer before there are images`)
+  if (raw) throw invalidParameter('accept', `must be application/json with ${because}, which asks for an answer before there are images`)
 }

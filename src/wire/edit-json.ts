@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
-import { gatewayError } from '../errors.ts'
+import { isObject } from '../contract/json-object.ts'
+import { gatewayError, invalidParameter } from '../errors.ts'
 import { JsonError, readJson } from '../images/read-json.ts'
 import type { InputSource } from '../services/take-inputs.ts'
 import { type EditBody, maxImages, type TakeUpload, tooManyImages } from './edit-body.ts'
@@ -26,7 +27,7 @@ export async function readEditJson(
       else {
         const param = spell(part.path)
         if (Number(part.path[1]) >= maxImages) throw tooManyImages(String(part.path[0]))
-        if (lifted.has(param)) throw refused(param, 'was sent twice')
+        if (lifted.has(param)) throw invalidParameter(param, 'was sent twice')
         lifted.set(param, await readImageUrl(part.chars, param, take))
       }
     }
@@ -40,26 +41,26 @@ export async function readEditJson(
 
 function toEditBody(document: JsonObject, lifted: Map<string, InputSource>, byImage: boolean): EditBody {
   const { images = null, mask = null, image = null, ...fields } = document
-  if (image !== null && !byImage) throw refused('image', 'is for forms: as JSON, send images: [{"image_url": "https://…"}]')
-  if (image !== null && images !== null) throw refused('image', 'excludes images: send one of them')
+  if (image !== null && !byImage) throw invalidParameter('image', 'is for forms: as JSON, send images: [{"image_url": "https://…"}]')
+  if (image !== null && images !== null) throw invalidParameter('image', 'excludes images: send one of them')
   const take = (reference: JsonValue, param: string): InputSource => {
-    if (!isObject(reference)) throw refused(param, 'must be an object: {"image_url": "https://…"} or {"file_id": "…"}')
+    if (!isObject(reference)) throw invalidParameter(param, 'must be an object: {"image_url": "https://…"} or {"file_id": "…"}')
     const { image_url: url = null, file_id: id = null, ...others } = reference
     const stranger = Object.keys(others)[0]
-    if (stranger !== undefined) throw refused(`${param}.${stranger.slice(0, 60)}`, 'is not known here')
-    if ((url === null) === (id === null)) throw refused(param, 'must have one of image_url and file_id')
+    if (stranger !== undefined) throw invalidParameter(`${param}.${stranger.slice(0, 60)}`, 'is not known here')
+    if ((url === null) === (id === null)) throw invalidParameter(param, 'must have one of image_url and file_id')
     if (id !== null) {
-      if (typeof id !== 'string' || id === '') throw refused(`${param}.file_id`, 'must be a string')
+      if (typeof id !== 'string' || id === '') throw invalidParameter(`${param}.file_id`, 'must be a string')
       return { param: `${param}.file_id`, kind: 'image_id', imageId: id }
     }
     const source = lifted.get(`${param}.image_url`)
-    if (url !== '' || !source) throw refused(`${param}.image_url`, 'must be a string')
+    if (url !== '' || !source) throw invalidParameter(`${param}.image_url`, 'must be a string')
     lifted.delete(source.param)
     return source
   }
   const takeUrl = (url: JsonValue, param: string): InputSource => {
     const source = lifted.get(param)
-    if (url !== '' || !source) throw refused(param, 'must be a URL, or an array of URLs')
+    if (url !== '' || !source) throw invalidParameter(param, 'must be a URL, or an array of URLs')
     lifted.delete(param)
     return source
   }
@@ -70,13 +71,13 @@ function toEditBody(document: JsonObject, lifted: Map<string, InputSource>, byIm
   }
   const body = { fields, images: takeAll(), mask: mask === null ? undefined : take(mask, 'mask') }
   const [overwritten] = lifted.keys()
-  if (overwritten !== undefined) throw refused(overwritten.replace(/[[.].*/, ''), 'was sent twice')
+  if (overwritten !== undefined) throw invalidParameter(overwritten.replace(/[[.].*/, ''), 'was sent twice')
   return body
 }
 
 function listIn(value: JsonValue, param: string): JsonValue[] {
   if (value === null) throw gatewayError('MISSING_PARAMETER', { param })
-  if (!Array.isArray(value)) throw refused(param, 'must be an array')
+  if (!Array.isArray(value)) throw invalidParameter(param, 'must be an array')
   if (value.length === 0) throw gatewayError('MISSING_PARAMETER', { param })
   if (value.length > maxImages) throw tooManyImages(param)
   return value
@@ -87,12 +88,4 @@ function spell(path: readonly (string | number)[]): string {
     .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
     .join('')
     .slice(1)
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function refused(param: string, problem: string): Error {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
 }

@@ -1,8 +1,9 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import { type Task, TaskOperation, TaskStateSchema } from '../../gen/atelier/v1/task_pb.ts'
 import type { Caller } from '../call.ts'
+import { isObject } from '../contract/json-object.ts'
 import { wireName } from '../contract/wire-names.ts'
-import { gatewayError } from '../errors.ts'
+import { gatewayError, invalidParameter } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
 import type { TaskFilter } from '../services/task-order.ts'
 import { encodeCallback } from '../tasks/callbacks/callback-body.ts'
@@ -32,7 +33,7 @@ export function createEnvelopedTaskRoutes(options: { maxBodyBytes: number }, { o
       }
       default: {
         const got = body.action === undefined ? 'nothing' : JSON.stringify(body.action).slice(0, 60)
-        throw refused('action', `must be "retrieve" or "retrieve_batch", not ${got}`)
+        throw invalidParameter('action', `must be "retrieve" or "retrieve_batch", not ${got}`)
       }
     }
   }
@@ -97,7 +98,7 @@ function operationsOf(type: string): TaskOperation[] {
   if (type === 'images') return all
   const operation = all.find((candidate) => types[candidate] === type)
   if (operation !== undefined) return [operation]
-  throw refused('type', `must be images, ${all.map((candidate) => types[candidate]).join(', ')}, not "${type.slice(0, 40)}"`)
+  throw invalidParameter('type', `must be images, ${all.map((candidate) => types[candidate]).join(', ')}, not "${type.slice(0, 40)}"`)
 }
 
 /** As many as one look-up brings. */
@@ -105,23 +106,23 @@ const maxItems = 100
 
 function readTexts(value: JsonValue, param: string): string[] | undefined {
   if (value === null) return undefined
-  if (!Array.isArray(value)) throw refused(param, 'must be an array of strings')
-  if (value.length > maxItems) throw refused(param, `must hold at most ${maxItems} strings, not ${value.length}`)
+  if (!Array.isArray(value)) throw invalidParameter(param, 'must be an array of strings')
+  if (value.length > maxItems) throw invalidParameter(param, `must hold at most ${maxItems} strings, not ${value.length}`)
   return value.flatMap((item, index) => readText(item, `${param}[${index}]`) ?? [])
 }
 
 /** What no task can be called finds none; databases would not even take it. */
 function readText(value: JsonValue, param: string): string | undefined {
   if (value === null) return undefined
-  if (typeof value !== 'string') throw refused(param, 'must be a string')
-  if (value.length > 255) throw refused(param, 'must be no longer than 255 characters')
+  if (typeof value !== 'string') throw invalidParameter(param, 'must be a string')
+  if (value.length > 255) throw invalidParameter(param, 'must be no longer than 255 characters')
   return value.toWellFormed().replaceAll('\0', '\ufffd')
 }
 
 function readNumber(value: JsonValue, param: string): number | undefined {
   if (value === null) return undefined
   if (typeof value === 'number' && Math.abs(value) <= latestSeconds) return value
-  throw refused(param, 'must be a time in Unix seconds')
+  throw invalidParameter(param, 'must be a time in Unix seconds')
 }
 
 /** The last moment that JavaScript has a date for. */
@@ -130,13 +131,5 @@ const latestSeconds = 8_640_000_000_000
 function readWhole(value: JsonValue, param: string, [least, most]: readonly [number, number]): number | undefined {
   if (value === null) return undefined
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
-  throw refused(param, `must be a whole number from ${least} to ${most}`)
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function refused(param: string, problem: string): Error {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
+  throw invalidParameter(param, `must be a whole number from ${least} to ${most}`)
 }

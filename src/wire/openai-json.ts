@@ -16,6 +16,7 @@ import {
 import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelCapabilitiesSchema, type ModelInfo, ModelStatusSchema } from '../../gen/atelier/v1/model_pb.ts'
 import { decodeMessage, encodeMessage } from '../contract/json.ts'
+import { isObject } from '../contract/json-object.ts'
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
@@ -81,10 +82,6 @@ function merge(first: JsonObject, second: JsonObject): JsonObject {
     merged[key] = isObject(other) && isObject(value) ? merge(other, value) : value
   }
   return merged
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function encodeResolved(resolved: ResolvedParameters): JsonObject {

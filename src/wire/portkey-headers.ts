@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
-import { gatewayError } from '../errors.ts'
+import { invalidParameter } from '../errors.ts'
 import type { HttpResponse } from './listener.ts'
 import { checkTraceId } from './task-fields.ts'
 
@@ -27,7 +27,7 @@ export function readPortkeyHeaders(headers: IncomingHttpHeaders): PortkeyHeaders
   if (!isFromPortkey(headers) && headers['x-atelier-metadata'] === undefined) return nothingAsked
   for (const name in headers) {
     const problem = name.startsWith(prefix) ? refusals.find(({ pattern }) => pattern.test(name.slice(prefix.length)))?.problem : undefined
-    if (problem !== undefined && textOf(headers, name) !== undefined) throw refused(name, `is not supported here: ${problem}`)
+    if (problem !== undefined && textOf(headers, name) !== undefined) throw invalidParameter(name, `is not supported here: ${problem}`)
   }
   const provider = textOf(headers, 'x-portkey-provider')
   const virtualKey = textOf(headers, 'x-portkey-virtual-key')
@@ -102,17 +102,17 @@ function readTimeout(headers: IncomingHttpHeaders): number | undefined {
   const text = textOf(headers, name)
   if (text === undefined) return undefined
   if (/^[1-9]\d{0,9}$/.test(text)) return Number(text)
-  throw refused(name, `must be a time in milliseconds, a whole number from 1 to 9999999999, not "${text.slice(0, 40)}"`)
+  throw invalidParameter(name, `must be a time in milliseconds, a whole number from 1 to 9999999999, not "${text.slice(0, 40)}"`)
 }
 
 function readMetadata(headers: IncomingHttpHeaders): string | undefined {
   const [name, other] = ['x-atelier-metadata', 'x-portkey-metadata'].filter((each) => textOf(headers, each) !== undefined)
   if (name === undefined) return undefined
-  if (other !== undefined) throw refused(other, `has no place beside ${name}`)
+  if (other !== undefined) throw invalidParameter(other, `has no place beside ${name}`)
   const text = inUtf8(textOf(headers, name) ?? '')
-  if (Buffer.byteLength(text) > maxMetadataBytes) throw refused(name, `must be at most ${maxMetadataBytes} bytes`)
+  if (Buffer.byteLength(text) > maxMetadataBytes) throw invalidParameter(name, `must be at most ${maxMetadataBytes} bytes`)
   const object = parseObject(text)
-  if (object === undefined) throw refused(name, 'must be a JSON object')
+  if (object === undefined) throw invalidParameter(name, 'must be a JSON object')
   return object
 }
 
@@ -141,8 +141,4 @@ function inUtf8(text: string): string {
   } catch {
     return text
   }
-}
-
-function refused(param: string, problem: string): Error {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
 }

@@ -8,7 +8,7 @@ import {
   RedeliverCallbackRequestSchema
 } from '../../gen/atelier/v1/task_service_pb.ts'
 import { enumValue, wireNames } from '../contract/wire-names.ts'
-import { GatewayError, gatewayError } from '../errors.ts'
+import { GatewayError, invalidParameter } from '../errors.ts'
 import type { Operations } from '../invoke.ts'
 import { readQuery, wholeNumber } from './read-query.ts'
 import type { Exchange, RestRoute } from './rest-route.ts'
@@ -89,7 +89,7 @@ function taskIdOf({ rest, record }: Exchange): string {
 function readListRequest(url: string | undefined) {
   const query = readQuery(url, ['limit', 'after', 'status', 'trace_id'], ['status'])
   const pageToken = query.get('after') ?? ''
-  if (!/^[\x21-\x7e]{0,128}$/.test(pageToken)) throw refused('after', noPage)
+  if (!/^[\x21-\x7e]{0,128}$/.test(pageToken)) throw invalidParameter('after', noPage)
   return create(ListTasksRequestSchema, {
     pageSize: wholeNumber(query, 'limit', [1, 100]) ?? 0,
     pageToken,
@@ -101,16 +101,12 @@ function readListRequest(url: string | undefined) {
 function toState(text: string): TaskState {
   const state = enumValue(TaskStateSchema, text.trim())
   if (state !== undefined) return state
-  throw refused('status', `must be among ${wireNames(TaskStateSchema).join(', ')}, not "${text.slice(0, 40)}"`)
+  throw invalidParameter('status', `must be among ${wireNames(TaskStateSchema).join(', ')}, not "${text.slice(0, 40)}"`)
 }
 
 /** The page token is called `after` here. */
 function spellAfter(thrown: unknown): never {
-  throw thrown instanceof GatewayError && thrown.param === 'page_token' ? refused('after', noPage) : thrown
+  throw thrown instanceof GatewayError && thrown.param === 'page_token' ? invalidParameter('after', noPage) : thrown
 }
 
 const noPage = 'must be the `next` of the page before'
-
-function refused(param: string, problem: string): Error {
-  return gatewayError('INVALID_PARAMETER', { param, problem })
-}

@@ -19,6 +19,7 @@ import {
   TaskState
 } from '../../../gen/atelier/v1/task_pb.ts'
 import type { AttemptRow, CallbackDeliveryRow, CallbackRow, TaskRow } from '../../storage/schema.ts'
+import { toSeconds } from '../../storage/to-seconds.ts'
 import { credentialKind } from '../credential-kind.ts'
 import type { KeptTask } from '../task-store.ts'
 import { readCredentialText } from './credential-text.ts'
@@ -160,8 +161,4 @@ function toImage(stored: StoredImage, linkOf: LinkOf): Image {
   if (url !== undefined) image.content = { case: 'url', value: url }
   else Object.assign(image, { outcome: ImageOutcome.FAILED, message: 'the image was made and could not be kept' })
   return image
-}
-
-function toSeconds(timeMs: number): bigint {
-  return BigInt(Math.floor(timeMs / 1_000))
 }
