@@ -68,12 +68,15 @@ export function createUploads({ directory, ...options }: UploadsOptions): Upload
         used.release()
       }
       const own = (): AsyncDisposable => {
-        let isOwned = true
+        let disowned: Promise<void> | undefined
+        const disown = async () => {
+          owners -= 1
+          if (owners === 0) await remove()
+        }
         return {
-          async [Symbol.asyncDispose]() {
-            if (isOwned) owners -= 1
-            if (isOwned && owners === 0) await remove()
-            isOwned = false
+          [Symbol.asyncDispose]() {
+            disowned ??= disown()
+            return disowned
           }
         }
       }

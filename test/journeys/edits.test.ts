@@ -73,14 +73,14 @@ describe.each(protocols)('over %s', (_, images) => {
     expect(await sharp(edited).metadata()).toMatchObject({ width: 128, height: 128 })
     expect(await pixelAt(edited, 120, 64)).toEqual([255, 0, 0])
     expect(await pixelAt(edited, 20, 64)).not.toEqual([255, 0, 0])
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('streams an edit with its partial images', async () => {
     const request: Edit = { parameters: { ...sketch, partialImages: 2 }, images: [{ source: { case: 'data', value: await redSquare } }] }
     const events = await Array.fromAsync(images.streamEditImages({ request }, { headers }))
     expect(kindsOf(events)).toEqual(['accepted', 'preview 0', 'preview 1', 'chunk', 'image', 'completed'])
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('takes an upload in parts and edits it by its id', async () => {
@@ -91,7 +91,7 @@ describe.each(protocols)('over %s', (_, images) => {
     const source = { case: 'imageId', value: uploaded.imageId } as const
     const { result } = await images.editImages({ parameters: sketch, images: [{ source }] }, { headers })
     expect(await sharp(dataOf(result?.images[0]?.content)).metadata()).toMatchObject({ width: 1000, height: 1000 })
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 })
 
@@ -113,7 +113,7 @@ test('fetches images behind URLs, and takes data URLs', async () => {
   }
   const { result } = await connect.editImages(request, { headers })
   expect(await pixelAt(dataOf(result?.images[0]?.content), 120, 64)).toEqual([255, 0, 0])
-  expect(uploads()).toEqual([])
+  await expect.poll(uploads).toEqual([])
 })
 
 test('makes several images of one edit, each different', async () => {
@@ -130,7 +130,7 @@ test('makes variations by an edit, and says so', async () => {
   expect(result?.warnings).toMatchObject([{ kind: WarningKind.EMULATED, param: 'image' }])
   const unnamed = await connect.createVariations({ image }, { headers })
   expect(unnamed.result?.warnings.map(({ kind }) => kind)).toEqual([WarningKind.SUBSTITUTED, WarningKind.EMULATED])
-  expect(uploads()).toEqual([])
+  await expect.poll(uploads).toEqual([])
 })
 
 test('warns of an input_fidelity that the model does not know', async () => {
@@ -177,7 +177,7 @@ describe('refuses', () => {
     ['an empty data URL', 'data:image/png;base64,', 'images[0].url: is an empty file']
   ])('a URL to %s', async (_, url, message) => {
     expect(await refusalOf(fromUrl(url))).toEqual({ code: Code.InvalidArgument, reason: 'INVALID_PARAMETER', message })
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('a redirect to the inside, a missing file, and a page', async () => {
@@ -188,7 +188,7 @@ describe('refuses', () => {
       `images[0].url: ${pictureHost} answered with status 404`,
       'images[0].url: is no image that is known here: must be a png, jpeg or webp file'
     ])
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test.each<[string, () => Promise<Edit>, string]>([
@@ -226,7 +226,7 @@ describe('refuses', () => {
     ]
   ])('%s', async (_, request, message) => {
     expect((await refusalOf(edit(await request()))).message).toBe(message)
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('a prompt for variations', async () => {
@@ -234,7 +234,7 @@ describe('refuses', () => {
     expect(await refusalOf(grpc.createVariations({ image, parameters: sketch }, { headers }))).toMatchObject({
       message: 'prompt: must be empty for variations; an edit takes a prompt'
     })
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('an upload in too large parts, of no image, of nothing, and without a key', async () => {
@@ -250,7 +250,7 @@ describe('refuses', () => {
     expect(await upload(inParts(await redSquare, 100), { authorization: `Bearer ${randomUUID()}` })).toMatchObject({
       code: Code.Unauthenticated
     })
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 
   test('an upload above 50 MB as soon as it is', async () => {
@@ -263,7 +263,7 @@ describe('refuses', () => {
       message: 'data: must be no larger than 52428800 bytes'
     })
     expect(sentBytes).toBeLessThan(150_000_000)
-    expect(uploads()).toEqual([])
+    await expect.poll(uploads).toEqual([])
   })
 })
 

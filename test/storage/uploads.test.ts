@@ -78,6 +78,13 @@ test('limits what the files of one caller take up together, until they are gone'
   await expect(second()).rejects.toMatchObject({ reason: 'TOO_MANY_UPLOADS' })
 })
 
+test('a file is gone for everybody who has waited for that', async () => {
+  const upload = await uploads().take(chunkSource([png]), mine)
+  void upload[Symbol.asyncDispose]()
+  await upload[Symbol.asyncDispose]()
+  expect(await files()).toEqual([])
+})
+
 test('removes what an earlier process left behind', async () => {
   await uploads().take(chunkSource([png]), mine)
   await writeFile(join(directory.path, 'uploads', 'left'), 'behind')
