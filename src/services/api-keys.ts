@@ -99,6 +99,7 @@ export function createApiKeys(deps: {
     async list({ organizationId, includeInvalid, ...page }) {
       const { rows, nextPageToken } = await readPage<ApiKeyRow, Place>(page, {
         name: 'api_keys',
+        shape: ['number', 'string'],
         read(limit, after) {
           let some = query.selectFrom('api_keys').selectAll().orderBy('created_at_ms', 'desc').orderBy('id', 'desc').limit(limit)
           if (organizationId !== '') some = some.where('organization_id', '=', organizationId)

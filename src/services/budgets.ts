@@ -68,6 +68,7 @@ export function createBudgetAdministration(deps: { database: Database; copies: P
     async list({ organizationId, ...page }) {
       const { rows, nextPageToken } = await readPage<BudgetRow, Place>(page, {
         name: 'budgets',
+        shape: ['number', 'string'],
         read: (limit, after) => readRows(organizationId, limit, after),
         placeOf: ({ created_at_ms, id }) => [created_at_ms, id]
       })

@@ -70,6 +70,7 @@ export function createContentPolicies({ database, copies, credentialSealer, fetc
     async list(request) {
       const { rows, nextPageToken } = await readPage<ContentPolicyRow, readonly [string]>(request, {
         name: 'content policies',
+        shape: ['string'],
         read(limit, after) {
           const some = query.selectFrom('content_policies').selectAll().orderBy('organization_id').limit(limit)
           return orUnavailable((after === undefined ? some : some.where('organization_id', '>', after[0])).execute())

@@ -153,6 +153,7 @@ export function createStoredCredentials(deps: StoredCredentialsDeps): StoredCred
     async list({ organizationId, provider, ...page }) {
       const { rows, nextPageToken } = await readPage<Row, Place>(page, {
         name: 'credentials',
+        shape: ['string', 'string'],
         read(limit, after) {
           let some = known.orderBy('organization_id').orderBy('name').limit(limit)
           if (organizationId !== '') some = some.where('organization_id', '=', organizationId)

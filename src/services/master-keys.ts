@@ -11,6 +11,7 @@ import { gatewayError } from '../errors.ts'
 import type { MasterKey } from '../storage/master-key.ts'
 import { orUnavailable } from '../storage/or-unavailable.ts'
 import { isSealedPlace, type Reseal, type SealedCount, type SealedPlace } from '../storage/reseal.ts'
+import { createPlaceTokens } from './place-tokens.ts'
 
 /** The operator's way to the master keys. No answer holds a key. Throws DATABASE_UNAVAILABLE where the database fails. */
 export interface MasterKeys {
@@ -47,7 +48,8 @@ export function createMasterKeys({ masterKey, reseal }: { masterKey: MasterKey; 
       return create(RotateMasterKeyResponseSchema, { keyId: masterKey.ids()[0] })
     },
     async reseal({ continueToken }) {
-      let place = continueToken === '' ? undefined : readToken(continueToken)
+      const begun = continueTokens.read(continueToken)
+      let place = begun && toPlace(begun)
       let [resealed, failed] = [0, 0]
       for (const endMs = performance.now() + maxStepsMs; ; ) {
         const step = await orUnavailable(reseal.step(place))
@@ -61,7 +63,7 @@ export function createMasterKeys({ masterKey, reseal }: { masterKey: MasterKey; 
         failed: BigInt(failed),
         ...(place === undefined
           ? { left: BigInt(outdatedAmong(await orUnavailable(reseal.count()))) }
-          : { continueToken: writeToken(place) })
+          : { continueToken: continueTokens.write([place.table, place.column, place.afterId]) })
       })
     }
   }
@@ -78,20 +80,19 @@ const configuredText =
 const fullText =
   'has as many keys before it as the file may hold: take out those that `atelier master-key status` shows to be needed for nothing'
 
+type PlaceValues = readonly [table: string, column: string, afterId: string]
+
+const continueTokens = createPlaceTokens<PlaceValues>({
+  name: 'reseal',
+  shape: ['string', 'string', 'string'],
+  param: 'continue_token',
+  source: 'the continue_token of the answer before',
+  exists: (values) => isSealedPlace(toPlace(values))
+})
+
+function toPlace([table, column, afterId]: PlaceValues): SealedPlace {
+  return { table, column, afterId }
+}
+
 /** Short enough that whoever waits sees that something happens. */
 const maxStepsMs = 1_000
-
-function writeToken({ table, column, afterId }: SealedPlace): string {
-  return Buffer.from(JSON.stringify([table, column, afterId])).toString('base64url')
-}
-
-function readToken(token: string): SealedPlace {
-  try {
-    const [table, column, afterId] = JSON.parse(Buffer.from(token, 'base64url').toString())
-    const place = { table: String(table), column: String(column), afterId: String(afterId) }
-    if (writeToken(place) === token && isSealedPlace(place)) return place
-  } catch {
-    // Told below, as any other token that is not ours.
-  }
-  throw gatewayError('INVALID_PARAMETER', { param: 'continue_token', problem: 'must be the continue_token of the answer before' })
-}

@@ -60,6 +60,7 @@ export function createOrganizations(deps: { database: Database; copies: Pick<Liv
     async list(request) {
       const { rows, nextPageToken } = await readPage<OrganizationRow, readonly [string]>(request, {
         name: 'organizations',
+        shape: ['string'],
         read(limit, after) {
           const some = query.selectFrom('organizations').selectAll().orderBy('id').limit(limit)
           return orUnavailable((after === undefined ? some : some.where('id', '>', after[0])).execute())

@@ -58,6 +58,7 @@ export function createRateLimits(deps: { database: Database; copies: Pick<LiveCo
     async list({ organizationId, apiKeyId, ...page }) {
       const { rows, nextPageToken } = await readPage<RateLimitRow, readonly [createdAtMs: number, id: string]>(page, {
         name: 'rate_limits',
+        shape: ['number', 'string'],
         read(limit, after) {
           let some = query.selectFrom('rate_limits').selectAll().orderBy('created_at_ms', 'desc').orderBy('id', 'desc').limit(limit)
           if (organizationId !== '') some = some.where('organization_id', '=', organizationId)

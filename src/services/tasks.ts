@@ -19,6 +19,7 @@ import type { CallbackDispatcher } from '../tasks/callbacks/callback-dispatcher.
 import type { TaskRunner } from '../tasks/runner.ts'
 import { wholeTask } from '../tasks/store/task-message.ts'
 import type { KeptTask, ListTasksFilter, TaskStore } from '../tasks/task-store.ts'
+import { readPage } from './page.ts'
 import type { TaskFilter, TaskOrder } from './task-order.ts'
 
 export interface TasksDeps {
@@ -58,21 +59,22 @@ export function createTasks(deps: TasksDeps): Tasks {
       const signal = AbortSignal.any([call.signal, deps.draining, AbortSignal.timeout(waitSeconds * 1000)])
       return whole(found(await store.waitFor(id, organizationOf(call), { signal })))
     },
-    async listTasks({ pageSize, pageToken, states, traceId }, call) {
-      const limit = pageSize || defaultPageSize
-      const before = pageToken === '' ? undefined : readPageToken(pageToken)
-      const page = await store.list({
-        organizationId: organizationOf(call),
-        // One more than is shown tells whether there is a next page.
-        limit: limit + 1,
-        ...(before && { before }),
-        ...(states.length > 0 && { states: states.map(stateText) }),
-        ...(traceId !== '' && { traceIds: [traceId] })
+    async listTasks({ states, traceId, ...page }, call) {
+      const { rows, nextPageToken } = await readPage<KeptTask, readonly [createdAtMs: number, id: string]>(page, {
+        name: 'tasks',
+        shape: ['number', 'string'],
+        read: (limit, after) =>
+          store.list({
+            organizationId: organizationOf(call),
+            limit,
+            ...(after && { before: { createdAtMs: after[0], id: after[1] } }),
+            ...(states.length > 0 && { states: states.map(stateText) }),
+            ...(traceId !== '' && { traceIds: [traceId] })
+          }),
+        placeOf: ({ createdAtMs, task }) => [createdAtMs, task.id]
       })
-      const shown = page.slice(0, limit)
-      const last = page.length > limit ? shown.at(-1) : undefined
-      const tasks = shown.map(({ task }) => ({ ...task, progress: task.progress || deps.runner.progressOf(task.id) }))
-      return create(ListTasksResponseSchema, { tasks, nextPageToken: last ? writePageToken(last) : '' })
+      const tasks = rows.map(({ task }) => ({ ...task, progress: task.progress || deps.runner.progressOf(task.id) }))
+      return create(ListTasksResponseSchema, { tasks, nextPageToken })
     },
     async findTasks(filter, call) {
       return (await store.list(toListFilter(filter, organizationOf(call)))).map(whole)
@@ -101,8 +103,6 @@ export function createTasks(deps: TasksDeps): Tasks {
     }
   }
 }
-
-const defaultPageSize = 20
 
 function found(kept: KeptTask | undefined): KeptTask {
   if (!kept) throw gatewayError('TASK_NOT_FOUND', {})
@@ -138,16 +138,4 @@ function stateText(state: TaskState): TaskStateText {
 
 function operationText(operation: TaskOperation): TaskRow['operation'] {
   return wireName(TaskOperationSchema, operation) as TaskRow['operation']
-}
-
-function writePageToken({ createdAtMs, task }: KeptTask): string {
-  return Buffer.from(`${createdAtMs} ${task.id}`).toString('base64url')
-}
-
-function readPageToken(token: string): { createdAtMs: number; id: string } {
-  const [, createdAtMs, id] = /^(\d{1,15}) (task_[0-9A-Za-z]{1,40})$/.exec(Buffer.from(token, 'base64url').toString()) ?? []
-  if (createdAtMs === undefined || id === undefined) {
-    throw gatewayError('INVALID_PARAMETER', { param: 'page_token', problem: 'must be the next_page_token of an earlier page' })
-  }
-  return { createdAtMs: Number(createdAtMs), id }
 }

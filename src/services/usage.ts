@@ -56,6 +56,7 @@ export function createUsageReports({ database }: { database: Pick<Database, 'que
     async list({ filter, ...page }) {
       const { rows, nextPageToken } = await readPage<LedgerEntryRow, BookingPlace>(page, {
         name: 'ledger_entries',
+        shape: ['number', 'string'],
         read: (limit, after) => orUnavailable(listBookings(database, toBookingFilter(filter), limit, after)),
         placeOf: ({ at_ms, id }) => [at_ms, id]
       })
