@@ -90,6 +90,20 @@ export function invalidParameter(param: string, problem: string): GatewayError {
   return gatewayError('INVALID_PARAMETER', { param, problem })
 }
 
+/** The same error, but for what its parameter is called. */
+export function withParam(error: GatewayError, param: string): GatewayError {
+  const { reason, fields, retryable, retryAfterMs, outcome, code, moderation, cause } = error
+  return new GatewayError(reason, fields.param === undefined ? fields : { ...fields, param }, {
+    param,
+    retryable,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(outcome && { outcome }),
+    ...(code !== null && { code }),
+    ...(moderation && { moderation }),
+    cause
+  })
+}
+
 /** The error for a time limit that passed. It names the limit in seconds, below a second in hundredths. */
 export function deadlineExceeded(limitMs: number, options: ErrorOptions = {}): GatewayError {
   return gatewayError(

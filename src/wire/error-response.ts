@@ -7,6 +7,7 @@ import { codeToHttpStatus, endStreamFlag, endStreamToJson, errorToJsonBytes } fr
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts'
 import { errorTable, type GatewayError, type Reason, toGatewayError } from '../errors.ts'
+import { toRestWords } from './header-fields.ts'
 import type { HttpRequest, HttpResponse } from './listener.ts'
 import { dialectOf } from './rest-route.ts'
 
@@ -104,9 +105,10 @@ export function sendRestError(
   requestId: string,
   context: RestErrorContext = {}
 ): void {
+  const error = toRestWords(thrown)
   const ids = { taskId: String(res.getHeader('x-atelier-task-id') ?? ''), traceId: context.traceId || requestId }
   const { status, headers, body } =
-    dialectOf(req.url) === 'enveloped' ? toEnvelopedError(thrown, requestId, ids) : toRestError(thrown, requestId, context.writtenModel)
+    dialectOf(req.url) === 'enveloped' ? toEnvelopedError(error, requestId, ids) : toRestError(error, requestId, context.writtenModel)
   send(req, res, status, { ...headers, 'content-type': 'application/json' }, Buffer.from(body))
 }
 

@@ -20,10 +20,8 @@ import { isObject } from '../contract/json-object.ts'
 import { textFormat, wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import type { GenerationEvent } from '../events.ts'
+import { headerFields } from './header-fields.ts'
 import type { Included } from './request-headers.ts'
-
-/** Our own options travel as `x-atelier-*` headers, so that bodies stay the vendor's: in a body these names are the vendor's too. */
-export const headerFields = ['request_id', 'strict', 'provider_options', 'on_interrupt', 'on_disconnect', 'max_cost_micros'] as const
 
 /** Reads the body of POST /v1/images/generations. What the schema does not know becomes `provider_options`. */
 export function decodeGenerateImages(body: JsonValue): { message: GenerateImagesRequest; stream: boolean } {

@@ -15,7 +15,8 @@ import {
 } from '../../gen/atelier/v1/task_pb.ts'
 import { encodeMessage } from '../contract/json.ts'
 import { wireName } from '../contract/wire-names.ts'
-import { encodeCompleted, encodeIncluded, headerFields } from './openai-json.ts'
+import { headerFields } from './header-fields.ts'
+import { encodeCompleted, encodeIncluded } from './openai-json.ts'
 
 /** A task as REST shows it: every key is there, and null where there is nothing to say. */
 export function encodeTask(task: Task): JsonObject {
@@ -75,7 +76,7 @@ export function encodeParameters({ parameters, operation }: Task): JsonObject | 
   const { providerOptions } = parameters
   const own = encodeMessage(GenerateImagesRequestSchema, parameters)
   // The instruction that variations are made with is not the caller's.
-  const left: readonly string[] = operation === TaskOperation.VARIATION ? [...headerFields, 'prompt'] : headerFields
+  const left = operation === TaskOperation.VARIATION ? [...headerFields, 'prompt'] : headerFields
   return { ...Object.fromEntries(Object.entries(own).filter(([name]) => !left.includes(name))), ...providerOptions }
 }
 

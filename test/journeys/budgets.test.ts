@@ -222,9 +222,9 @@ describe('the most that a request may cost', () => {
       400,
       {
         error: {
-          message: 'this request may cost $0.30 at the provider, and max_cost_micros allows $0.29',
+          message: 'this request may cost $0.30 at the provider, and x-atelier-max-cost allows $0.29',
           type: 'invalid_request_error',
-          param: 'max_cost_micros',
+          param: 'x-atelier-max-cost',
           code: 'cost_above_maximum'
         }
       }
@@ -245,7 +245,7 @@ describe('the most that a request may cost', () => {
     expect(await unpriced.json()).toMatchObject({
       error: {
         code: 'cost_above_maximum',
-        message: 'what this request costs is not known (no price is known for priceless), and max_cost_micros allows $0.05'
+        message: 'what this request costs is not known (no price is known for priceless), and x-atelier-max-cost allows $0.05'
       }
     })
     expect((await rig.generate({}, undefined, { ...headers, prefer: 'respond-async' })).status).toBe(400)

@@ -64,7 +64,7 @@ describe('an Idempotency-Key', () => {
     const { status, text } = await ask({ model: 'dall-e-3', prompt: 'refused for its key' }, 'taken')
     expect([status, JSON.parse(text).error]).toEqual([
       422,
-      { message: expect.any(String), type: 'invalid_request_error', param: 'request_id', code: 'idempotency_key_reused' }
+      { message: expect.any(String), type: 'invalid_request_error', param: 'Idempotency-Key', code: 'idempotency_key_reused' }
     ])
     expect(gateway.upstreamCalls('refused for its key')).toBe(0)
   })
