@@ -8,7 +8,7 @@ import { type Measurement, measure } from './measure.ts'
 import { type Report, renderReport } from './report.ts'
 import { quick, scenarios } from './scenarios.ts'
 import { measureStartup } from './startup.ts'
-import { targets } from './targets.ts'
+import { type TargetName, targets } from './targets.ts'
 
 const usage = `Usage: npm run bench -- [options]
 
@@ -59,7 +59,10 @@ async function run(): Promise<number> {
 }
 
 async function collect(): Promise<Report> {
-  const wanted = targets.filter(({ name }) => values.target?.includes(name) ?? true)
+  const chosen = scenarios.filter(({ name }) => values.scenario?.includes(name) ?? true)
+  const startsUp = values.scenario?.includes('startup') ?? true
+  const takesPart = (name: TargetName) => chosen.some((scenario) => scenario.targets.includes(name)) || (startsUp && name === 'atelier')
+  const wanted = targets.filter(({ name }) => (values.target?.includes(name) ?? true) && takesPart(name))
   const missing = new Map(wanted.map((target) => [target.name, target.unavailable()]))
   const present = wanted.filter(({ name }) => missing.get(name) === undefined)
   const measurements: Measurement[] = []
@@ -67,15 +70,14 @@ async function collect(): Promise<Report> {
     report: (line: string) => void process.stderr.write(`${line}\n`),
     ...(values.profile === undefined ? {} : { profileDirectory: values.profile })
   }
-  for (const scenario of scenarios) {
-    if (values.scenario && !values.scenario.includes(scenario.name)) continue
+  for (const scenario of chosen) {
     const entrants = present.filter(({ name }) => scenario.targets.includes(name))
     if (entrants.length > 0) measurements.push(...(await measure(values.quick ? quick(scenario) : scenario, entrants, options)))
   }
-  const measuresStartup = (values.scenario?.includes('startup') ?? true) && present.some(({ name }) => name === 'atelier')
-  const startup = measuresStartup
-    ? await measureStartup(values.quick ? { starts: 1, idleMs: 100 } : { starts: 5, idleMs: 3_000 })
-    : undefined
+  const startup =
+    startsUp && present.some(({ name }) => name === 'atelier')
+      ? await measureStartup(values.quick ? { starts: 1, idleMs: 100 } : { starts: 5, idleMs: 3_000 })
+      : undefined
   return {
     at: new Date().toISOString(),
     machine: describeMachine(),
