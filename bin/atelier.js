@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
+#!/usr/bin/env -S node --max-semi-space-size=8 --no-memory-reducer
 // Plain JavaScript that old versions of Node can read: they cannot even parse the sources in src/.
 import { spawn } from 'node:child_process'
 import module, { createRequire } from 'node:module'
@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url'
 
 const neededMajor = 26
 /**
- * The flag of the first line. Image bytes wait outside of V8's heap for the next small collection; with the usual 16 MB or more of young
- * generation a full one comes first, and costs as much as the transport itself.
+ * The flags of the first line. Image bytes wait outside of V8's heap for the next small collection; with the usual 16 MB or more of young
+ * generation a full one comes first, and costs as much as the transport itself. The memory reducer would forget, after some seconds without
+ * requests, the code compiled for them; memory is given back in src/cli/release-memory.ts instead.
  */
-const nodeFlags = ['--max-semi-space-size=8']
+const nodeFlags = ['--max-semi-space-size=8', '--no-memory-reducer']
 const require = createRequire(import.meta.url)
 
 if (Number(process.versions.node.split('.')[0]) >= neededMajor) importMain()

@@ -25,7 +25,7 @@ export async function serve(terminal: Terminal): Promise<number> {
   const server = await Promise.race([start(settings, log), ended.then(() => undefined)])
   if (server !== undefined) {
     await announce(server, settings, terminal, log)
-    const stopReleasing = releaseMemoryWhenQuiet(quietMs)
+    const stopReleasing = releaseMemoryWhenQuiet(quiet)
     const ending = await ended
     stopReleasing()
     await close(server, ending, settings, log)
@@ -33,8 +33,8 @@ export async function serve(terminal: Terminal): Promise<number> {
   return faults === 0 ? 0 : 1
 }
 
-/** Without a request, after the start; then its memory is given back. */
-const quietMs = 1_000
+/** When memory is given back. The collection takes something from whoever comes next, so it waits until nobody seems to. */
+const quiet = { afterStartMs: 1_000, afterWorkMs: 60_000 }
 
 /** Time for closing files and sockets; after it the end of the process does so. */
 const closeMs = 5_000
