@@ -1,6 +1,7 @@
-import { type CompiledQuery, type Kysely, sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { Statement } from './database.ts'
 import type { Schema } from './schema.ts'
+import { type WithParameters, writeOnce } from './write-once.ts'
 
 /**
  * Makes the statement that inserts a row, which names every column of its table. A row that is there already is a conflict and no error:
@@ -33,40 +34,47 @@ export function isRowInsertion(statement: Statement): statement is RowInsertion 
 export function createInsertions(query: Kysely<Schema>): { insert: InsertRow; insertTogether: InsertTogether } {
   const kinds = new Map<keyof Schema, InsertionKind>()
   /** By the number of rows. */
-  const written = new Map<InsertionKind, Map<number, CompiledQuery>>()
+  const written = new Map<InsertionKind, Map<number, WithParameters>>()
 
   return {
     insert(table, row) {
-      const kind = kinds.get(table) ?? { table, columns: Object.keys(row) }
+      const columns = Object.keys(row)
+      const kind = kinds.get(table) ?? { table, columns }
       kinds.set(table, kind)
-      const values = kind.columns.map((column) => row[column as keyof typeof row])
-      return { query: { compile: () => insertion(kind, 1, values) }, kind, values, expectRows: 1 }
+      const values = isSame(columns, kind.columns) ? Object.values(row) : kind.columns.map((column) => row[column as keyof typeof row])
+      return { query: insertion(kind, 1)(values), kind, values, expectRows: 1 }
     },
     insertTogether(kind, insertions) {
       const statements: Statement[] = []
       for (let done = 0; done < insertions.length; ) {
         const rows = mostAtOnce(insertions.length - done)
-        const values = insertions.slice(done, done + rows).flatMap((each) => each.values)
-        statements.push({ query: { compile: () => insertion(kind, rows, values) }, expectRows: rows })
+        const values: unknown[] = []
+        for (const each of insertions.slice(done, done + rows)) values.push(...each.values)
+        statements.push({ query: insertion(kind, rows)(values), expectRows: rows })
         done += rows
       }
       return statements
     }
   }
 
-  function insertion(kind: InsertionKind, rows: number, values: readonly unknown[]): CompiledQuery {
-    return { ...(written.get(kind)?.get(rows) ?? write(kind, rows)), parameters: values }
+  function insertion(kind: InsertionKind, rows: number): WithParameters {
+    return written.get(kind)?.get(rows) ?? write(kind, rows)
   }
 
-  function write(kind: InsertionKind, rows: number): CompiledQuery {
+  function write(kind: InsertionKind, rows: number): WithParameters {
     const names = sql.join(kind.columns.map((column) => sql.ref(column)))
     const row = sql`(${sql.join(kind.columns)})`
     const insertion = sql`insert into ${sql.table(kind.table)} (${names}) values ${sql.join(Array(rows).fill(row))} on conflict do nothing`
-    const compiled = insertion.compile(query)
-    const ofKind = written.get(kind) ?? new Map<number, CompiledQuery>()
-    written.set(kind, ofKind.set(rows, compiled))
-    return compiled
+    const once = writeOnce(insertion, query)
+    const ofKind = written.get(kind) ?? new Map<number, WithParameters>()
+    written.set(kind, ofKind.set(rows, once))
+    return once
   }
+}
+
+function isSame(columns: readonly string[], others: readonly string[]): boolean {
+  for (let index = 0; index < others.length; index += 1) if (columns[index] !== others[index]) return false
+  return columns.length === others.length
 }
 
 /** A power of two, so that a database has to prepare only a few statements for each table. */

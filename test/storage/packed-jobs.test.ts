@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createPackJobs, createUnpackJobs } from '../../src/storage/sqlite/packed-jobs.ts'
+import { createJobPacker, createUnpackJobs, type PackedJobs } from '../../src/storage/sqlite/packed-jobs.ts'
 import type { Job } from '../../src/storage/sqlite/sqlite-connection.ts'
 
 test('brings jobs to another thread as they were, with whole numbers as bigints', () => {
@@ -29,7 +29,7 @@ test('brings jobs to another thread as they were, with whole numbers as bigints'
 })
 
 test('sends the text of a statement once', () => {
-  const pack = createPackJobs()
+  const pack = packed()
   const job: Job = { readOnly: true, statements: [{ sql: 'select 1', parameters: [] }] }
   expect(pack([job])).toContain('select 1')
   expect(pack([job, job])).not.toContain('select 1')
@@ -44,16 +44,39 @@ test('tells more statements apart than it remembers, in one group too', () => {
   expect(travel(groups).map(({ statements }) => statements[0]?.sql)).toEqual(groups.map(({ statements }) => statements[0]?.sql))
 })
 
+test('leaves out a job that holds what no database can, with the text that came along with it', () => {
+  const packer = createJobPacker()
+  const unpack = createUnpackJobs()
+  const job = (sql: string, parameters: unknown[]) => ({ readOnly: true, statements: [{ sql, parameters }] })
+  packer.add(job('select ?', ['first']))
+  expect(() => packer.add(job('select 2, ?', [1, Symbol('no')]))).toThrow(TypeError)
+  packer.add(job('select 2, ?', ['second']))
+  packer.add(job('select ?', ['third']))
+  expect(unpack(packer.take()).map(({ statements }) => [statements[0]?.sql, statements[0]?.parameters[0]])).toEqual([
+    ['select ?', 'first'],
+    ['select 2, ?', 'second'],
+    ['select ?', 'third']
+  ])
+})
+
 test('copies of a buffer only what is sent', () => {
-  const [sent] = createPackJobs()([{ readOnly: false, statements: [{ sql: '?', parameters: [Buffer.from('abc')] }] }]).filter(
+  const [sent] = packed()([{ readOnly: false, statements: [{ sql: '?', parameters: [Buffer.from('abc')] }] }]).filter(
     (value) => value instanceof Uint8Array
   )
   expect(sent?.buffer.byteLength).toBe(3)
 })
 
 function travel(jobs: readonly Job[]): Job[] {
-  const pack = createPackJobs()
+  const pack = packed()
   const unpack = createUnpackJobs()
   const half = Math.ceil(jobs.length / 2)
   return [...unpack(structuredClone(pack(jobs.slice(0, half)))), ...unpack(structuredClone(pack(jobs.slice(half))))]
+}
+
+function packed(): (jobs: readonly Job[]) => PackedJobs {
+  const packer = createJobPacker()
+  return (jobs) => {
+    for (const job of jobs) packer.add(job)
+    return packer.take()
+  }
 }

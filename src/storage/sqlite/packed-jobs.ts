@@ -1,4 +1,5 @@
 import type { SQLInputValue } from 'node:sqlite'
+import { toExactParameter } from '../exact-parameter.ts'
 import type { Job, PreparedStatement } from './sqlite-connection.ts'
 
 /**
@@ -7,23 +8,55 @@ import type { Job, PreparedStatement } from './sqlite-connection.ts'
  */
 export type PackedJobs = readonly SQLInputValue[]
 
-/** Returns what packs jobs for one `createUnpackJobs`, which must get all that it returns, in order. */
-export function createPackJobs(): (jobs: readonly Job[]) => PackedJobs {
-  const known = new Map<string, number>()
+/** A job as it is asked for: its parameters may be anything. */
+export interface AskedJob extends Omit<Job, 'statements'> {
+  statements: readonly AskedStatement[]
+}
 
-  return (jobs) => {
-    const packed: SQLInputValue[] = []
-    for (const { statements, readOnly, isCommit = false } of jobs) {
-      packed.push((readOnly ? 1 : 0) + (isCommit ? 2 : 0), statements.length)
-      for (const { sql, parameters, expectRows = anyRows } of statements) {
-        const number = known.get(sql)
-        if (number === undefined) packed.push(name(sql), sql)
-        else packed.push(number)
-        packed.push(expectRows, parameters.length)
-        for (const parameter of parameters) packed.push(packValue(parameter))
+export interface AskedStatement extends Omit<PreparedStatement, 'parameters'> {
+  parameters: readonly unknown[]
+}
+
+/** Packs jobs for one `createUnpackJobs`, which must get all that is taken, in order. */
+export interface JobPacker {
+  /** Throws TypeError or RangeError, and adds nothing, where a parameter is nothing that a database can hold exactly. */
+  add(job: AskedJob): void
+  /** What was added since the last time. */
+  take(): PackedJobs
+}
+
+export function createJobPacker(): JobPacker {
+  const known = new Map<string, number>()
+  let packed: SQLInputValue[] = []
+
+  return {
+    add(job) {
+      const begin = packed.length
+      try {
+        addJob(job)
+      } catch (error) {
+        packed.length = begin
+        // The texts that came along with it are not sent.
+        known.clear()
+        throw error
       }
+    },
+    take() {
+      const taken = packed
+      packed = []
+      return taken
     }
-    return packed
+  }
+
+  function addJob({ statements, readOnly, isCommit = false }: AskedJob): void {
+    packed.push((readOnly ? 1 : 0) + (isCommit ? 2 : 0), statements.length)
+    for (const { sql, parameters, expectRows = anyRows } of statements) {
+      const number = known.get(sql)
+      if (number === undefined) packed.push(name(sql), sql)
+      else packed.push(number)
+      packed.push(expectRows, parameters.length)
+      for (const parameter of parameters) packed.push(packValue(parameter))
+    }
   }
 
   /** Less than 0, to tell that the text follows. */
@@ -77,10 +110,14 @@ export function createUnpackJobs(): (packed: PackedJobs) => Job[] {
 const maxKnown = 500
 const anyRows = -1
 
-function packValue(value: SQLInputValue): SQLInputValue {
-  if (typeof value === 'bigint') return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value
+/** node:sqlite takes a leading object for names of parameters and binds nothing. Whole numbers become bigints in its thread. */
+function packValue(value: unknown): SQLInputValue {
+  if (Number.isSafeInteger(value)) return value as number
+  const exact = toExactParameter(value)
+  if (typeof exact === 'boolean') return Number(exact)
+  if (typeof exact === 'bigint') return exact >= Number.MIN_SAFE_INTEGER && exact <= Number.MAX_SAFE_INTEGER ? Number(exact) : exact
   // Cloning a view to another thread clones the whole buffer below it, and small Buffers share one.
-  return value instanceof Uint8Array && value.byteLength < value.buffer.byteLength ? new Uint8Array(value) : value
+  return exact instanceof Uint8Array && exact.byteLength < exact.buffer.byteLength ? new Uint8Array(exact) : exact
 }
 
 /** node:sqlite binds whole numbers as floats. */

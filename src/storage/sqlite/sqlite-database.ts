@@ -1,17 +1,15 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { SQLInputValue } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import { type CompiledQuery, Kysely } from 'kysely'
 import { createAnnouncementListeners } from '../announcement-listeners.ts'
 import type { Database } from '../database.ts'
 import { ConflictError, closedError, DatabaseError } from '../database-error.ts'
-import { toExactParameter } from '../exact-parameter.ts'
 import { createPrivateDirectory } from '../private-directory.ts'
 import type { Schema } from '../schema.ts'
 import { isReadOnly } from '../single-statements.ts'
-import { createPackJobs } from './packed-jobs.ts'
-import type { Job, PreparedStatement, StatementResult } from './sqlite-connection.ts'
+import { type AskedJob, type AskedStatement, createJobPacker, type PackedJobs } from './packed-jobs.ts'
+import type { StatementResult } from './sqlite-connection.ts'
 import { createSqliteDialect } from './sqlite-dialect.ts'
 import type { PlainError, PlainResult, SqliteReply, SqliteRequest, SqliteWorkerData } from './sqlite-worker.ts'
 
@@ -28,9 +26,10 @@ export async function openSqliteDatabase(options: { dataDir: string }): Promise<
   return {
     query: new Kysely<Schema>({ dialect: createSqliteDialect(execute) }),
     async commit(statements, announce = []) {
-      const prepared = statements.map(({ query, expectRows }) => prepareStatement(query.compile(), expectRows))
-      if (prepared.length > 0) await queue.run({ statements: prepared, readOnly: false, isCommit: true })
-      listeners.tell(new Set(announce))
+      const asked: AskedStatement[] = []
+      for (const { query, expectRows } of statements) asked.push(toAsked(query.compile(), expectRows))
+      if (asked.length > 0) await queue.run({ statements: asked, readOnly: false, isCommit: true })
+      if (announce.length > 0) listeners.tell(new Set(announce))
     },
     onAnnouncement: listeners.add,
     // One thread does all the writing of a process, and another process waits for its turn.
@@ -39,7 +38,7 @@ export async function openSqliteDatabase(options: { dataDir: string }): Promise<
   }
 
   async function execute(query: CompiledQuery) {
-    const [result] = await queue.run({ statements: [prepareStatement(query)], readOnly: isReadOnly(query) })
+    const [result] = await queue.run({ statements: [toAsked(query)], readOnly: isReadOnly(query) })
     return {
       rows: result?.rows ?? [],
       numAffectedRows: BigInt(result?.affectedRows ?? 0),
@@ -61,12 +60,17 @@ function startWorker(workerData: SqliteWorkerData): Promise<Worker> {
 }
 
 interface JobQueue {
-  run(job: Job): Promise<StatementResult[]>
+  run(job: AskedJob): Promise<StatementResult[]>
   close(): Promise<void>
 }
 
+/** Jobs that are sent together, and who waits for them. */
+interface Group {
+  jobs: PackedJobs
+  waiting: WaitingJob[]
+}
+
 interface WaitingJob {
-  job: Job
   resolve(results: StatementResult[]): void
   reject(error: Error): void
 }
@@ -76,8 +80,9 @@ const maxGroup = 256
 
 /** Sends what has gathered while the thread was busy as one group, so that the thread can write it to the disk at once. */
 function createJobQueue(worker: Worker, changed: () => void): JobQueue {
-  const pack = createPackJobs()
-  const waiting: WaitingJob[] = []
+  const packer = createJobPacker()
+  const full: Group[] = []
+  let gathering: WaitingJob[] = []
   let running: readonly WaitingJob[] = []
   let failure: Error | undefined
   let closing: Promise<void> | undefined
@@ -100,9 +105,12 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
       if (failure !== undefined) return Promise.reject(failure)
       if (closing !== undefined) return Promise.reject(closedError())
       return new Promise((resolve, reject) => {
-        waiting.push({ job, resolve, reject })
+        // What cannot be packed rejects.
+        packer.add(job)
+        gathering.push({ resolve, reject })
+        if (gathering.length === maxGroup) full.push(takeGathered())
         // Whatever asks in the same turn of the loop goes into the same group.
-        if (waiting.length === 1) queueMicrotask(sendGroup)
+        else if (gathering.length === 1 && full.length === 0) queueMicrotask(sendGroup)
       })
     },
     close() {
@@ -111,25 +119,33 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
     }
   }
 
+  function takeGathered(): Group {
+    const waiting = gathering
+    gathering = []
+    return { jobs: packer.take(), waiting }
+  }
+
   function sendGroup(): void {
     if (running.length > 0 || failure !== undefined) return
-    if (waiting.length === 0) {
+    if (full.length === 0 && gathering.length === 0) {
       drained?.()
       return
     }
-    running = waiting.splice(0, maxGroup)
-    worker.postMessage({ kind: 'run', jobs: pack(running.map(({ job }) => job)) } satisfies SqliteRequest)
+    const { jobs, waiting } = full.shift() ?? takeGathered()
+    running = waiting
+    worker.postMessage({ kind: 'run', jobs } satisfies SqliteRequest)
   }
 
   function fail(error: Error): void {
     failure ??= error
-    for (const job of [...running, ...waiting.splice(0)]) job.reject(failure)
+    for (const job of [...running, ...full.splice(0).flatMap(({ waiting }) => waiting), ...gathering.splice(0)]) job.reject(failure)
     running = []
     drained?.()
   }
 
   async function close(): Promise<void> {
-    if (failure === undefined && (running.length > 0 || waiting.length > 0)) await new Promise<void>((resolve) => (drained = resolve))
+    const isIdle = running.length === 0 && full.length === 0 && gathering.length === 0
+    if (failure === undefined && !isIdle) await new Promise<void>((resolve) => (drained = resolve))
     if (failure === undefined) worker.postMessage({ kind: 'close' } satisfies SqliteRequest)
     await exited
   }
@@ -156,13 +172,6 @@ const temporaryCodes = [5, 13]
 /** The primary code for a disk that failed: what was being written may be there or not. */
 const ioErrorCode = 10
 
-function prepareStatement({ sql, parameters }: CompiledQuery, expectRows?: number): PreparedStatement {
-  return { sql, parameters: parameters.map(toSqliteValue), expectRows }
-}
-
-/** node:sqlite takes a leading object for names of parameters and binds nothing. Whole numbers become bigints in its thread. */
-function toSqliteValue(value: unknown): SQLInputValue {
-  if (Number.isSafeInteger(value)) return value as number
-  const exact = toExactParameter(value)
-  return typeof exact === 'boolean' ? Number(exact) : exact
+function toAsked({ sql, parameters }: CompiledQuery, expectRows?: number): AskedStatement {
+  return { sql, parameters, expectRows }
 }

@@ -1,15 +1,16 @@
 import { sql } from 'kysely'
+import type { StoredResult } from '../../../gen/atelier/v1/stored_pb.ts'
 import type { Database, Statement } from '../../storage/database.ts'
 import type { InsertRow } from '../../storage/insert-rows.ts'
 import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
+import { type WrittenQuery, writeOnce } from '../../storage/write-once.ts'
 import type { AttemptEnding, Intent } from '../task-store.ts'
 import { type Booked, correctEntry, reserveEntry, type Settled, settled, settleEntry } from './bookings.ts'
 import type { BudgetChanges, Counted } from './budget-changes.ts'
 import { credentialText } from './credential-text.ts'
 import type { HeldAttempt, HeldClaim } from './held-claims.ts'
 import { sealJobId, sealResult } from './task-rows.ts'
-import type { UpdateRows } from './update-rows.ts'
 
 /** The statements that record the attempts of a claim, each step of one together with its booking. */
 export interface AttemptRecords {
@@ -31,12 +32,16 @@ export interface AttemptRecordsDeps {
   database: Database
   sealer: Sealer
   insert: InsertRow
-  update: UpdateRows
   budgets: BudgetChanges
 }
 
-export function createAttemptRecords({ database, sealer, insert, update, budgets }: AttemptRecordsDeps): AttemptRecords {
+export function createAttemptRecords({ database, sealer, insert, budgets }: AttemptRecordsDeps): AttemptRecords {
   const { query } = database
+  const ifOpen = sql`where id = ${''} and state in ('intended', 'submitted')`
+  const submitOpen = writeOnce(sql`update attempts set state = 'submitted', job_id = ${null} ${ifOpen}`, query)
+  const closed = sql`state = ${''}, cost_micros = ${0}, budget_micros = ${0}, closed_at_ms = ${0}`
+  const closeOpen = writeOnce(sql`update attempts set ${closed} ${ifOpen}`, query)
+  const closeOpenWithResult = writeOnce(sql`update attempts set ${closed}, result = ${null} ${ifOpen}`, query)
 
   return {
     intend(claim, attemptId, { part, ordinal, provider, model, reserveMicros = null, credential }, nowMs) {
@@ -65,8 +70,7 @@ export function createAttemptRecords({ database, sealer, insert, update, budgets
     },
 
     submit(claim, attemptId, jobId) {
-      const values = { state: 'submitted', job_id: sealJobId(jobId, claim.organizationId, attemptId, sealer) } as const
-      return [{ query: updateOpen(attemptId, values), expectRows: 1 }]
+      return [{ query: submitOpen([sealJobId(jobId, claim.organizationId, attemptId, sealer), attemptId]), expectRows: 1 }]
     },
 
     close(claim, attemptId, ending, nowMs, kept) {
@@ -74,13 +78,14 @@ export function createAttemptRecords({ database, sealer, insert, update, budgets
       const { reserved_micros: reservedMicros } = attempt
       const closed = settled(ending, reservedMicros)
       const counted = countedMicros(closed, attempt)
-      const values = { ...closedValues(closed, counted, nowMs), ...(kept === 'everything' ? resultOf(claim, attemptId, ending) : {}) }
-      return [
-        { query: updateOpen(attemptId, values), expectRows: 1 },
-        book(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
-        ...(kept === 'nothing' ? [] : imageRows(ending)),
-        ...budgets.settle(attempt, counted)
+      const result = kept === 'everything' && ending.outcome === 'succeeded' ? ending.result : undefined
+      const statements: Statement[] = [
+        { query: close(claim, attemptId, closed, counted, result, nowMs), expectRows: 1 },
+        book(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs))
       ]
+      if (kept !== 'nothing') statements.push(...imageRows(ending))
+      statements.push(...budgets.settle(attempt, counted))
+      return statements
     },
 
     correct(claim, row, ending, nowMs, isRefused) {
@@ -116,13 +121,21 @@ export function createAttemptRecords({ database, sealer, insert, update, budgets
       return [
         ...budgets.releaseIfOpen(attemptId, attempt),
         bookIfOpen(settleEntry(bookedFor(claim, attemptId), reservedMicros, closed, nowMs)),
-        { query: updateOpen(attemptId, closedValues(closed, 0, nowMs)) }
+        { query: close(claim, attemptId, closed, 0, undefined, nowMs) }
       ]
     }
   }
 
-  function updateOpen(attemptId: string, values: Partial<AttemptRow>) {
-    return update('attempts', values, { id: attemptId, state: ['intended', 'submitted'] })
+  function close(
+    { organizationId }: HeldClaim,
+    attemptId: string,
+    { state, costMicros }: Settled,
+    countedMicros: number,
+    result: StoredResult | undefined,
+    nowMs: number
+  ): WrittenQuery {
+    if (!result) return closeOpen([state, costMicros, countedMicros, nowMs, attemptId])
+    return closeOpenWithResult([state, costMicros, countedMicros, nowMs, sealResult(result, organizationId, attemptId, sealer), attemptId])
   }
 
   function resultOf(claim: HeldClaim, attemptId: string, ending: AttemptEnding): { result?: Uint8Array } {
@@ -159,8 +172,19 @@ function imageRows(ending: AttemptEnding): Statement[] {
 function bookedFor(claim: HeldClaim, attemptId: string): Booked {
   const { organizationId, apiKeyId, taskId, labels } = claim
   const { provider, model, credential } = heldAttempt(claim, attemptId)
-  const ids = { organization_id: organizationId, api_key_id: apiKeyId, task_id: taskId, attempt_id: attemptId }
-  return { ...ids, provider, model, credential, ...labels }
+  const { operation, end_user, metadata } = labels
+  return {
+    organization_id: organizationId,
+    api_key_id: apiKeyId,
+    task_id: taskId,
+    attempt_id: attemptId,
+    provider,
+    model,
+    credential,
+    operation,
+    end_user,
+    metadata
+  }
 }
 
 function heldAttempt(claim: HeldClaim, attemptId: string): HeldAttempt {

@@ -1,5 +1,4 @@
 import { ImageOutcome } from '../../../gen/atelier/v1/image_pb.ts'
-import type { StoredImage } from '../../../gen/atelier/v1/stored_pb.ts'
 import { randomBase62 } from '../../storage/random-id.ts'
 import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
 import type { AttemptEnding } from '../task-store.ts'
@@ -48,6 +47,7 @@ export function reserveEntry(booked: Booked, reservedMicros: number | null, isFi
     `${booked.attempt_id}_reserved`,
     booked,
     { kind: 'reserve', reserved_micros: reservedMicros ?? 0, priced: reservedMicros === null ? 0 : 1, requests: isFirst ? 1 : 0 },
+    undefined,
     nowMs
   )
 }
@@ -62,9 +62,9 @@ export function settleEntry(booked: Booked, reservedMicros: number | null, close
       reserved_micros: -(reservedMicros ?? 0) || 0,
       spent_micros: closed.costMicros ?? 0,
       priced: (closed.state === 'rejected' ? reservedMicros : closed.costMicros) === null ? 0 : 1,
-      unpriced: isUnpriced(closed.costMicros),
-      ...counted(closed)
+      unpriced: isUnpriced(closed.costMicros)
     },
+    closed,
     nowMs
   )
 }
@@ -75,32 +75,40 @@ export function correctEntry(booked: Booked, bookedMicros: number | null, closed
   const unpriced = isUnpriced(closed.costMicros) - isUnpriced(bookedMicros)
   const id = `${booked.attempt_id}_${randomBase62(8)}`
   const priced = closed.costMicros === null ? 0 : 1
-  return entry(id, booked, { kind: 'correct', spent_micros: spent, priced, unpriced, ...counted(closed) }, nowMs)
+  return entry(id, booked, { kind: 'correct', spent_micros: spent, priced, unpriced }, closed, nowMs)
 }
 
-type Amounts = Partial<LedgerEntryRow> & Pick<LedgerEntryRow, 'kind' | 'priced'>
+type Amounts = Pick<LedgerEntryRow, 'kind' | 'priced'> &
+  Partial<Pick<LedgerEntryRow, 'reserved_micros' | 'spent_micros' | 'requests' | 'unpriced'>>
 
 /** The ids make sure that nothing is reserved or settled twice. */
-function entry(id: string, booked: Booked, amounts: Amounts, nowMs: number): LedgerEntryRow {
+function entry(id: string, booked: Booked, amounts: Amounts, of: Settled | undefined, nowMs: number): LedgerEntryRow {
+  const { operation, end_user, metadata, organization_id, api_key_id, task_id, attempt_id, provider, model, credential } = booked
   return {
-    ...booked,
     id,
-    reserved_micros: 0,
-    spent_micros: 0,
-    basis: 'none',
-    images: 0,
-    pixels: 0,
-    input_tokens: 0,
-    output_tokens: 0,
-    requests: 0,
-    unpriced: 0,
-    at_ms: nowMs,
-    ...amounts
+    organization_id,
+    api_key_id,
+    task_id,
+    attempt_id,
+    kind: amounts.kind,
+    provider,
+    model,
+    credential,
+    reserved_micros: amounts.reserved_micros ?? 0,
+    spent_micros: amounts.spent_micros ?? 0,
+    priced: amounts.priced,
+    basis: of?.basis ?? 'none',
+    images: of?.images ?? 0,
+    pixels: of?.pixels ?? 0,
+    input_tokens: of?.inputTokens ?? 0,
+    output_tokens: of?.outputTokens ?? 0,
+    operation,
+    end_user,
+    metadata,
+    requests: amounts.requests ?? 0,
+    unpriced: amounts.unpriced ?? 0,
+    at_ms: nowMs
   }
-}
-
-function counted({ basis, images, pixels, inputTokens, outputTokens }: Settled): Partial<LedgerEntryRow> {
-  return { basis, images, pixels, input_tokens: inputTokens, output_tokens: outputTokens }
 }
 
 function isUnpriced(costMicros: number | null): 0 | 1 {
@@ -109,14 +117,15 @@ function isUnpriced(costMicros: number | null): 0 | 1 {
 
 /** Of each image what its file says, else what the provider does, else what was asked for. */
 function deliveredPixels({ result, blobs, askedPixels = 0 }: Extract<AttemptEnding, { outcome: 'succeeded' }>): number {
-  const known = new Map(blobs.map(({ blob, pixels = 0 }) => [blob.id, pixels]))
   const { width = 0, height = 0 } = result.resolved?.size ?? {}
-  const pixelsOf = ({ source }: StoredImage) => {
-    const stated = [source.case === 'imageId' ? known.get(source.value) : 0, width * height, askedPixels]
-    return stated.find((pixels) => pixels !== undefined && pixels > 0 && pixels <= mostOfAnything) ?? 0
+  let sum = 0
+  for (const { outcome, source } of result.images) {
+    if (outcome !== ImageOutcome.DELIVERED) continue
+    const ofFile = source.case === 'imageId' ? blobs.find(({ blob }) => blob.id === source.value)?.pixels : 0
+    const stated = [ofFile, width * height, askedPixels]
+    sum += stated.find((pixels) => pixels !== undefined && pixels > 0 && pixels <= mostOfAnything) ?? 0
   }
-  const delivered = result.images.filter(({ outcome }) => outcome === ImageOutcome.DELIVERED)
-  return delivered.reduce((sum, image) => sum + pixelsOf(image), 0)
+  return sum
 }
 
 /** Undefined for a figure that no provider can mean. */

@@ -1,6 +1,7 @@
-import { type CompiledQuery, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Database, Statement } from '../../storage/database.ts'
 import type { AttemptRow } from '../../storage/schema.ts'
+import { writeOnce } from '../../storage/write-once.ts'
 
 /** A statement that changes what is used of a period of a budget. Several changes of one period may be made as one, by their sum. */
 export interface BudgetChange extends Statement, BudgetSum {}
@@ -35,15 +36,15 @@ export function createBudgetChanges({ query }: Pick<Database, 'query'>): BudgetC
   const add = sql`update budget_periods set used_micros = used_micros + ${0} where id = ${''}`
   // Compared in the row that is locked, so that of several at the same time each sees what the others have taken.
   const limit = sql`select limit_micros from budgets where budgets.id = budget_periods.budget_id`
-  const addAny = add.compile(query)
-  const addCovered = sql`${add} and used_micros + ${0} <= (${limit})`.compile(query)
+  const addAny = writeOnce(add, query)
+  const addCovered = writeOnce(sql`${add} and used_micros + ${0} <= (${limit})`, query)
   const isOpen = sql`select 1 from attempts where id = ${''} and state in ('intended', 'submitted')`
-  const addIfOpen = sql`${add} and exists (${isOpen})`.compile(query)
+  const addIfOpen = writeOnce(sql`${add} and exists (${isOpen})`, query)
 
   const make: BudgetChanges['make'] = (sum) => {
     const { periodId, micros, isLimited } = sum
-    if (!isLimited) return { ...sum, query: withParameters(addAny, [micros, periodId]) }
-    return { ...sum, query: withParameters(addCovered, [micros, periodId, micros]), expectRows: 1 }
+    if (!isLimited) return { periodId, micros, isLimited, query: addAny([micros, periodId]) }
+    return { periodId, micros, isLimited, query: addCovered([micros, periodId, micros]), expectRows: 1 }
   }
 
   return {
@@ -56,13 +57,9 @@ export function createBudgetChanges({ query }: Pick<Database, 'query'>): BudgetC
       return micros === 0 ? [] : idsIn(budget_periods).map((periodId) => make({ periodId, micros, isLimited: false }))
     },
     releaseIfOpen(attemptId, { budget_periods, budget_micros }) {
-      return idsIn(budget_periods).map((id) => ({ query: withParameters(addIfOpen, [-budget_micros, id, attemptId]) }))
+      return idsIn(budget_periods).map((id) => ({ query: addIfOpen([-budget_micros, id, attemptId]) }))
     }
   }
-}
-
-function withParameters(compiled: CompiledQuery, parameters: readonly unknown[]): Statement['query'] {
-  return { compile: () => ({ ...compiled, parameters }) }
 }
 
 function idsIn(periods: string): string[] {

@@ -25,7 +25,6 @@ import { createTaskReader } from './read-tasks.ts'
 import { sweepTasks } from './sweep-tasks.ts'
 import { createTaskJournal } from './task-journal.ts'
 import { createTaskWatch } from './task-watch.ts'
-import { createUpdateRows } from './update-rows.ts'
 
 export interface TaskStoreOptions {
   /** Most tasks that wait. */
@@ -58,12 +57,11 @@ export async function createTaskStore(options: TaskStoreOptions, deps: TaskStore
   const { processId } = lease
   const held = createHeldClaims()
   const { insert, insertTogether } = createInsertions(database.query)
-  const update = createUpdateRows(database.query)
   const budgetChanges = createBudgetChanges(database)
-  const attempts = createAttemptRecords({ database, sealer, insert, update, budgets: budgetChanges })
+  const attempts = createAttemptRecords({ database, sealer, insert, budgets: budgetChanges })
   const commits = exclusive ? database : createGroupedCommits({ database, budgets: budgetChanges, insertTogether })
   const reservations = createBudgetReservations(deps)
-  const ends = createEndRecords({ ...deps, insert, update, attempts })
+  const ends = createEndRecords({ ...deps, insert, attempts })
   const reader = createTaskReader({ database, sealer })
   const watch = createTaskWatch({ ...reader, log })
   const cancelRequests = createCancelRequests({ database, held, processId, log })

@@ -1,15 +1,16 @@
+import { sql } from 'kysely'
 import type { PendingBlob } from '../../storage/blob-store.ts'
 import type { Database, Statement } from '../../storage/database.ts'
 import type { Fingerprints } from '../../storage/fingerprints.ts'
 import type { InsertRow } from '../../storage/insert-rows.ts'
-import { neverMs, type TaskRow, type TaskStateText } from '../../storage/schema.ts'
+import { neverMs, type TaskStateText } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
+import { type WrittenQuery, writeOnce } from '../../storage/write-once.ts'
 import { callbackRow } from '../callbacks/callback-row.ts'
 import type { AttemptEnding, TaskEnding } from '../task-store.ts'
 import type { AttemptRecords, KeptOfResult } from './attempt-records.ts'
 import type { HeldClaim } from './held-claims.ts'
 import { expiryMs, sealResult } from './task-rows.ts'
-import type { UpdateRows } from './update-rows.ts'
 
 /** The statements that end the work on a task. The first one is applied only under the claim's fence. */
 export interface EndRecords {
@@ -28,68 +29,80 @@ export interface EndRecordsDeps {
   sealer: Sealer
   fingerprints: Pick<Fingerprints, 'of'>
   insert: InsertRow
-  update: UpdateRows
   attempts: AttemptRecords
 }
 
 export function createEndRecords(deps: EndRecordsDeps): EndRecords {
   const { query } = deps.database
+  const ifOurs = sql`where id = ${''} and fence = ${0} and state = 'running'`
+  const ended = sql`state = ${''}, owner = null, result = ${null}, finished_at_ms = ${0}, expires_at_ms = ${0}, revision = revision + 1`
+  const end = writeOnce(sql`update tasks set ${ended} ${ifOurs}`, query)
+  // A repetition of what cost nothing is better begun anew than given its failure.
+  const endForNothing = writeOnce(sql`update tasks set ${ended}, rejoined = 1 ${ifOurs}`, query)
+  const endImages = writeOnce(
+    sql`update blobs set expires_at_ms = ${0} where task_id = ${''} and access = 'signed' and expires_at_ms = ${sql.lit(neverMs)}`,
+    query
+  )
+  const putBack = writeOnce(sql`update tasks set state = 'queued', owner = null, revision = revision + 1 ${ifOurs}`, query)
   return { finish, requeue, around }
 
   function finish(claim: HeldClaim, ending: TaskEnding, attempts: ReadonlyMap<string, AttemptEnding>, nowMs: number): Statement[] {
+    const { taskId, fence, organizationId } = claim
+    const { state, consumesRequestId, blobs = [] } = ending
     const expiresAtMs = expiryMs(nowMs, ending.keepSeconds)
-    const mayHaveEndlessImages = claim.mayHaveEndlessImages || hasEndless(ending.blobs ?? [])
-    return [
-      update(claim, {
-        state: ending.state,
-        owner: null,
-        result: sealResult(ending.result, claim.organizationId, claim.taskId, deps.sealer),
-        finished_at_ms: nowMs,
-        expires_at_ms: expiresAtMs,
-        // A repetition of what cost nothing is better begun anew than given its failure.
-        ...(ending.consumesRequestId ? {} : { rejoined: 1 })
-      }),
-      ...attemptEnds(claim, attempts, nowMs, 'images'),
-      ...(ending.blobs ?? []).map(({ row }) => row),
-      ...around({ ...claim, mayHaveEndlessImages }, ending, expiresAtMs, nowMs)
-    ]
+    const result = sealResult(ending.result, organizationId, taskId, deps.sealer)
+    const update = consumesRequestId ? end : endForNothing
+    const statements = [ifWritten(claim, update([state, result, nowMs, expiresAtMs, taskId, fence]))]
+    addAttemptEnds(statements, claim, attempts, nowMs, 'images')
+    for (const { row } of blobs) statements.push(row)
+    addAround(statements, claim, claim.mayHaveEndlessImages || hasEndless(blobs), consumesRequestId, expiresAtMs, nowMs)
+    return statements
   }
 
   function requeue(claim: HeldClaim, attempts: ReadonlyMap<string, AttemptEnding>, nowMs: number): Statement[] {
-    return [update(claim, { state: 'queued', owner: null }), ...attemptEnds(claim, attempts, nowMs, 'everything')]
+    const statements = [ifWritten(claim, putBack([claim.taskId, claim.fence]))]
+    addAttemptEnds(statements, claim, attempts, nowMs, 'everything')
+    return statements
   }
 
-  function around(
-    { taskId, organizationId, callbackUrl, mayHaveEndlessImages }: EndedTask,
-    { consumesRequestId }: Pick<TaskEnding, 'consumesRequestId'>,
+  function around(task: EndedTask, { consumesRequestId }: Pick<TaskEnding, 'consumesRequestId'>, expiresAtMs: number, nowMs: number) {
+    const statements: Statement[] = []
+    addAround(statements, task, task.mayHaveEndlessImages, consumesRequestId, expiresAtMs, nowMs)
+    return statements
+  }
+
+  function addAround(
+    statements: Statement[],
+    { taskId, organizationId, callbackUrl }: Omit<EndedTask, 'mayHaveEndlessImages'>,
+    mayHaveEndlessImages: boolean,
+    consumesRequestId: boolean,
     expiresAtMs: number,
     nowMs: number
-  ): Statement[] {
-    const statements: Statement[] = []
+  ): void {
     if (callbackUrl !== '') {
       const row = callbackRow(taskId, organizationId, callbackUrl, nowMs, deps)
       statements.push(deps.insert('callbacks', row))
     }
     if (!consumesRequestId) statements.push({ query: query.deleteFrom('request_keys').where('task_id', '=', taskId) })
-    if (mayHaveEndlessImages) {
-      const endless = query.updateTable('blobs').where('task_id', '=', taskId).where('access', '=', 'signed')
-      statements.push({ query: endless.where('expires_at_ms', '=', neverMs).set({ expires_at_ms: expiresAtMs }) })
-    }
-    return statements
+    if (mayHaveEndlessImages) statements.push({ query: endImages([expiresAtMs, taskId]) })
   }
 
   /** Of a task that may never have been written there is nothing to expect. */
-  function update({ taskId, fence, unwritten }: HeldClaim, values: Partial<TaskRow>): Statement {
-    const changed = deps.update('tasks', values, { id: taskId, fence, state: 'running' }, { counts: 'revision' })
-    return unwritten ? { query: changed } : { query: changed, expectRows: 1 }
+  function ifWritten({ unwritten }: HeldClaim, update: WrittenQuery): Statement {
+    return unwritten ? { query: update } : { query: update, expectRows: 1 }
   }
 
-  function attemptEnds(claim: HeldClaim, endings: ReadonlyMap<string, AttemptEnding>, nowMs: number, kept: KeptOfResult): Statement[] {
-    const doubtful = [...claim.attempts].filter(([, { state }]) => state === 'doubtful')
-    return [
-      ...[...endings].flatMap(([attemptId, ending]) => deps.attempts.close(claim, attemptId, ending, nowMs, kept)),
-      ...doubtful.flatMap(([attemptId]) => deps.attempts.withdraw(claim, attemptId, nowMs))
-    ]
+  function addAttemptEnds(
+    statements: Statement[],
+    claim: HeldClaim,
+    endings: ReadonlyMap<string, AttemptEnding>,
+    nowMs: number,
+    kept: KeptOfResult
+  ): void {
+    for (const [attemptId, ending] of endings) statements.push(...deps.attempts.close(claim, attemptId, ending, nowMs, kept))
+    for (const [attemptId, { state }] of claim.attempts) {
+      if (state === 'doubtful') statements.push(...deps.attempts.withdraw(claim, attemptId, nowMs))
+    }
   }
 }
 
