@@ -19,7 +19,11 @@ export function actualCost(order: Order, delivered: number, ending: Ending): Cos
   if (!pricing) return undefined
   const counted = ending.usage && costOfTokens(ending.usage, pricing)
   if (counted) return create(CostSchema, { totalMicros: sumOf(counted), lines: counted })
-  const { lines, totalMicros, upperBound } = estimateCost({ ...order, n: delivered, request: asMade(order.request, ending) })
+  const { lines, totalMicros, upperBound } = estimateCost({
+    ...order,
+    n: delivered,
+    request: asMade(order.request, ending)
+  })
   if (totalMicros === undefined) return undefined
   return create(CostSchema, { lines, totalMicros, estimated: upperBound || billsTokens(pricing) })
 }
@@ -59,8 +63,10 @@ function split(total: bigint, details: TokenDetails | undefined, usual: 'text' |
 
 /** The request, with the size and the quality that the provider says it chose. */
 function asMade(request: GenerateImagesRequest, { resolved }: Ending): GenerateImagesRequest {
+  const quality = resolved?.quality && resolved.quality !== Quality.AUTO ? resolved.quality : undefined
+  if (!resolved?.size && quality === undefined) return request
   const made = { ...request }
   if (resolved?.size) made.sizeSelector = { case: 'dimensions', value: resolved.size }
-  if (resolved?.quality && resolved.quality !== Quality.AUTO) made.quality = resolved.quality
+  if (quality !== undefined) made.quality = quality
   return made
 }

@@ -40,9 +40,34 @@ export function orderOf({ model, pricing, info }: Candidate, { request, n, input
 
 /**
  * What an order will cost at the catalog's prices. Where the model chooses the size or the quality it is the price of the dearest choice,
- * and where one of the choices has no known price, the whole cost is not known.
+ * and where one of the choices has no known price, the whole cost is not known. The estimate is shared and must not be changed, nor must
+ * the request be once it was asked for.
  */
-export function estimateCost(order: Order): CostEstimate {
+export const estimateCost = createEstimator()
+
+/** Remembers the last estimate for each request: a gate, a rate limit, a reservation and the bill all ask for the same one. */
+function createEstimator(): (order: Order) => CostEstimate {
+  const remembered = new WeakMap<GenerateImagesRequest, { order: Order; estimate: CostEstimate }>()
+  return (order) => {
+    const last = remembered.get(order.request)
+    if (last && isSame(last.order, order)) return last.estimate
+    const estimate = calculate(order)
+    remembered.set(order.request, { order, estimate })
+    return estimate
+  }
+}
+
+function isSame(one: Order, other: Order): boolean {
+  return (
+    one.n === other.n &&
+    one.model === other.model &&
+    one.pricing === other.pricing &&
+    one.capabilities === other.capabilities &&
+    one.inputs === other.inputs
+  )
+}
+
+function calculate(order: Order): CostEstimate {
   const { pricing, n } = order
   if (!pricing) return unknown(`no price is known for ${order.model}`)
   const choices = imageChoices(order.request, order.capabilities)

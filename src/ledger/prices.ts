@@ -38,8 +38,7 @@ export function createPrices(options: PriceListOptions): Prices {
       const { candidate, work } = planned.plan
       const estimate = estimateCost(orderOf(candidate, work))
       const charge = list.charge(askedOf(planned), work.n)
-      if (charge) estimate.charge = charge
-      return estimate
+      return charge ? { ...estimate, charge } : estimate
     },
     withCharge(cost, planned, delivered) {
       if (options.prices.length === 0) return cost

@@ -99,7 +99,12 @@ const overheadBytes = prefixBytes + ivBytes + tagBytes
 
 /** Texts with their lengths before them, so that no other context reads the same. */
 function associatedData(prefix: Uint8Array, { purpose, organizationId, id }: SealContext): Buffer {
-  return Buffer.concat([prefix, Buffer.from(`${purpose.length}:${purpose}${organizationId.length}:${organizationId}${id.length}:${id}`)])
+  // Its beginning is where the prefix goes.
+  const bound = Buffer.from(
+    `${' '.repeat(prefixBytes)}${purpose.length}:${purpose}${organizationId.length}:${organizationId}${id.length}:${id}`
+  )
+  bound.set(prefix)
+  return bound
 }
 
 /** Random IVs are good for 2^32 values per key (SP 800-38D), which one key for everything would reach within weeks. */

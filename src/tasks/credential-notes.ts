@@ -14,10 +14,13 @@ export interface CredentialNotes {
 /** `tell` hears of every change. */
 export function createCredentialNotes(tell: Call['calledWith']): CredentialNotes {
   const byPart = new Map<number, CredentialUse>()
-  const uses = () => [...new Map([...byPart.values()].map(({ kind, id }) => [`${kind} ${id}`, { kind, id }])).values()]
+  const uses = () => {
+    const all = [...byPart.values()]
+    return all.length < 2 ? all : [...new Map(all.map((use) => [`${use.kind} ${use.id}`, use])).values()]
+  }
   return {
-    note(position, use) {
-      byPart.set(position, use)
+    note(position, { kind, id }) {
+      byPart.set(position, { kind, id })
       tell?.(uses())
     },
     uses,

@@ -2,8 +2,9 @@ import { sql } from 'kysely'
 import type { Caller } from '../../call.ts'
 import type { Logger } from '../../log.ts'
 import type { Database, Statement } from '../../storage/database.ts'
+import { type WithParameters, writeOnce } from '../../storage/write-once.ts'
 import { unavailable } from './database-unavailable.ts'
-import { expiryMs, finalStates } from './task-rows.ts'
+import { expiryMs } from './task-rows.ts'
 
 /** Notes what became of answers, many in one commit, while nobody waits for that. Disposing it writes what is left. */
 export interface AnswerNotes extends AsyncDisposable {
@@ -15,6 +16,8 @@ export interface AnswerNotes extends AsyncDisposable {
 export function createAnswerNotes(deps: { database: Database; log: Logger }): AnswerNotes {
   const { database, log } = deps
   const { query } = database
+  /** By the number of tasks. */
+  const written = new Map<number, ReturnType<typeof writeShortenings>>()
   const delivered = createBatch<{ id: string; keepSeconds: number }>(
     200,
     (notes) => {
@@ -22,7 +25,7 @@ export function createAnswerNotes(deps: { database: Database; log: Logger }): An
       const byTime = Map.groupBy(notes, ({ keepSeconds }) => keepSeconds)
       const statements = [...byTime].flatMap(([keepSeconds, same]) => {
         const ids = same.map(({ id }) => id)
-        return shorten(ids, expiryMs(nowMs, keepSeconds))
+        return inSteps(ids).flatMap((some) => shorten(some, expiryMs(nowMs, keepSeconds)))
       })
       return database.commit(statements)
     },
@@ -64,28 +67,51 @@ export function createAnswerNotes(deps: { database: Database; log: Logger }): An
 
   /** The images go with their task; those that the caller was given links to for longer have rows that say so, or an end of their own. */
   function shorten(ids: readonly string[], expiresAtMs: number): Statement[] {
-    const tasks = query
-      .updateTable('tasks')
-      .set({ expires_at_ms: expiresAtMs })
-      .where('id', 'in', ids)
-      .where('mode', '=', 'attached')
-      .where('state', 'in', finalStates)
-      .where('expires_at_ms', '>', expiresAtMs)
-      .where(sql<boolean>`not exists (select 1 from request_keys where task_id = tasks.id and expires_at_ms > ${expiresAtMs})`)
-    const images = query
-      .updateTable('blobs')
-      .set({ expires_at_ms: expiresAtMs })
-      .where('task_id', 'in', ids)
-      .where('access', '=', 'signed')
-      .where('expires_at_ms', '>', expiresAtMs)
-      .where(sql<boolean>`exists (select 1 from tasks where tasks.id = blobs.task_id and tasks.expires_at_ms <= ${expiresAtMs})`)
-    return [{ query: tasks }, { query: images }]
+    const { tasks, images } = shortenings(ids.length)
+    return [
+      { query: tasks([expiresAtMs, ...ids, expiresAtMs, expiresAtMs]) },
+      { query: images([expiresAtMs, ...ids, expiresAtMs, expiresAtMs]) }
+    ]
+  }
+
+  function shortenings(count: number): ReturnType<typeof writeShortenings> {
+    const known = written.get(count) ?? writeShortenings(count)
+    written.set(count, known)
+    return known
+  }
+
+  function writeShortenings(count: number): { tasks: WithParameters; images: WithParameters } {
+    const ids = sql.join(Array(count).fill(''))
+    const keyLasts = sql`select 1 from request_keys where task_id = tasks.id and expires_at_ms > ${0}`
+    const isOver = sql`mode = 'attached' and state in ('succeeded', 'failed', 'cancelled', 'interrupted')`
+    const isShort = sql`select 1 from tasks where tasks.id = blobs.task_id and tasks.expires_at_ms <= ${0}`
+    return {
+      tasks: writeOnce(
+        sql`update tasks set expires_at_ms = ${0} where id in (${ids}) and ${isOver} and expires_at_ms > ${0} and not exists (${keyLasts})`,
+        query
+      ),
+      images: writeOnce(
+        sql`update blobs set expires_at_ms = ${0} where task_id in (${ids}) and access = 'signed' and expires_at_ms > ${0} and exists (${isShort})`,
+        query
+      )
+    }
   }
 
   function markLost(ids: readonly string[]): Statement {
     const attached = query.updateTable('tasks').where('id', 'in', ids).where('mode', '=', 'attached')
     return { query: attached.where('lost_at_ms', 'is', null).set({ lost_at_ms: Date.now() }) }
   }
+}
+
+/** Lists whose lengths are powers of two, so that a database has to prepare only a few statements. */
+function inSteps(ids: readonly string[]): (readonly string[])[] {
+  const steps: (readonly string[])[] = []
+  for (let done = 0; done < ids.length; ) {
+    const count = 2 ** Math.floor(Math.log2(ids.length - done))
+    steps.push(ids.slice(done, done + count))
+    done += count
+  }
+  return steps
 }
 
 /** As long as the clients that are known send a request again by themselves. */
