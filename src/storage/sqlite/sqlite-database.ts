@@ -77,13 +77,27 @@ interface WaitingJob {
 
 /** Few enough that a request never waits long for its neighbours, enough to spread one fsync over many. */
 const maxGroup = 256
+/** A group as large as this costs little more for each of its jobs than a larger one. */
+const largeGroup = 32
+/** What is asked for so often that the last group was as large is worth waiting for. */
+const busyGroup = 4
+/** How long to wait for it, and how old the last group may be. */
+const gatherMs = 2
+const busyMs = 20
 
-/** Sends what has gathered while the thread was busy as one group, so that the thread can write it to the disk at once. */
+/**
+ * Sends what has gathered while the thread was busy as one group, so that the thread can write it to the disk at once. While much is asked for,
+ * a group is gathered a little longer: to wake the thread and to write to the disk costs as much as some ten jobs.
+ */
 function createJobQueue(worker: Worker, changed: () => void): JobQueue {
   const packer = createJobPacker()
   const full: Group[] = []
   let gathering: WaitingJob[] = []
   let running: readonly WaitingJob[] = []
+  /** Of the latest group that was sent. */
+  let sentJobs = 0
+  let sentAtMs = Number.NEGATIVE_INFINITY
+  let patience: NodeJS.Timeout | undefined
   let failure: Error | undefined
   let closing: Promise<void> | undefined
   let drained: (() => void) | undefined
@@ -95,7 +109,7 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
     const answered = running
     running = []
     for (const [index, job] of answered.entries()) settle(job, reply.results[index])
-    sendGroup()
+    considerGroup()
   })
   worker.once('error', fail)
   worker.once('exit', () => fail(closedError()))
@@ -110,7 +124,7 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
         gathering.push({ resolve, reject })
         if (gathering.length === maxGroup) full.push(takeGathered())
         // Whatever asks in the same turn of the loop goes into the same group.
-        else if (gathering.length === 1 && full.length === 0) queueMicrotask(sendGroup)
+        if (gathering.length === 1 || gathering.length === largeGroup) queueMicrotask(considerGroup)
       })
     },
     close() {
@@ -125,7 +139,16 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
     return { jobs: packer.take(), waiting }
   }
 
+  function considerGroup(): void {
+    const isBusy = sentJobs >= busyGroup && performance.now() - sentAtMs < busyMs
+    const isSmall = full.length === 0 && gathering.length > 0 && gathering.length < largeGroup
+    if (!isBusy || !isSmall || closing !== undefined) sendGroup()
+    else if (running.length === 0) patience ??= setTimeout(sendGroup, gatherMs)
+  }
+
   function sendGroup(): void {
+    clearTimeout(patience)
+    patience = undefined
     if (running.length > 0 || failure !== undefined) return
     if (full.length === 0 && gathering.length === 0) {
       drained?.()
@@ -133,18 +156,22 @@ function createJobQueue(worker: Worker, changed: () => void): JobQueue {
     }
     const { jobs, waiting } = full.shift() ?? takeGathered()
     running = waiting
+    sentJobs = waiting.length
+    sentAtMs = performance.now()
     worker.postMessage({ kind: 'run', jobs } satisfies SqliteRequest)
   }
 
   function fail(error: Error): void {
     failure ??= error
+    clearTimeout(patience)
     for (const job of [...running, ...full.splice(0).flatMap(({ waiting }) => waiting), ...gathering.splice(0)]) job.reject(failure)
     running = []
     drained?.()
   }
 
   async function close(): Promise<void> {
-    const isIdle = running.length === 0 && full.length === 0 && gathering.length === 0
+    sendGroup()
+    const isIdle = running.length === 0
     if (failure === undefined && !isIdle) await new Promise<void>((resolve) => (drained = resolve))
     if (failure === undefined) worker.postMessage({ kind: 'close' } satisfies SqliteRequest)
     await exited
