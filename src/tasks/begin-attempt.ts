@@ -15,11 +15,11 @@ export interface BegunAttempt {
   /** Whether an earlier process has begun it, so that what it came to may not be known from what this one sees. */
   isInherited: boolean
   /** The provider's name for its job, as soon as it has one. */
-  readonly jobId: string | undefined
+  jobId: string | undefined
   record: AttemptRecord
   credential: ChosenCredential
   /** Records the intent to call the provider with the next key, after it has refused this one. Unset where there is no other. */
-  beginNext?: () => Promise<BegunAttempt>
+  beginNext?: (() => Promise<BegunAttempt>) | undefined
 }
 
 /**
@@ -90,26 +90,23 @@ export async function beginAttempt(
     credential: ChosenCredential,
     beginNext?: () => Promise<BegunAttempt>
   ): BegunAttempt {
-    let jobId: string | undefined
-    const record: AttemptRecord = {
-      idempotencyKey: attemptId,
-      // Without its record a job would be lost in a crash, so that its provider is rather polled later.
-      submitted: async (named) => {
-        jobId = named
-        const failed = (err: unknown) => call.log.error({ err }, 'the job of a provider could not be recorded yet')
-        await untilRecorded(() => journal.submitted(attemptId, named), failed, AbortSignal.any([deps.closing, call.signal]))
-      }
-    }
-    return {
+    const attempt: BegunAttempt = {
       attemptId,
       isInherited,
-      get jobId() {
-        return jobId
+      jobId: undefined,
+      record: {
+        idempotencyKey: attemptId,
+        // Without its record a job would be lost in a crash, so that its provider is rather polled later.
+        submitted: async (named) => {
+          attempt.jobId = named
+          const failed = (err: unknown) => call.log.error({ err }, 'the job of a provider could not be recorded yet')
+          await untilRecorded(() => journal.submitted(attemptId, named), failed, AbortSignal.any([deps.closing, call.signal]))
+        }
       },
-      record,
       credential,
-      ...(beginNext && { beginNext })
+      beginNext
     }
+    return attempt
   }
 }
 

@@ -49,7 +49,7 @@ export interface ExecutionDeps extends PartRunDeps {
 
 export interface Execution {
   /** How far the provider is, 0 to 1. */
-  readonly progress: number
+  progress(): number
   /** Stops it because somebody asked for that. */
   cancel(): void
   /**
@@ -90,9 +90,7 @@ export function execute(
   let progress = 0
 
   return {
-    get progress() {
-      return progress
-    },
+    progress: () => progress,
     cancel() {
       isCancelled = true
       stopping.abort(gatewayError('CANCELLED', {}))

@@ -28,7 +28,9 @@ export function fingerprintBytes({ operation, permanentLinks, choice }: StoredRe
 }
 
 function comparable(request: GenerateImagesRequest): GenerateImagesRequest {
-  const { providerOptions } = request
+  const { providerOptions, requestId, onInterrupt, onDisconnect, maxCostMicros } = request
+  const saysNothingElse = requestId === '' && onInterrupt === 0 && onDisconnect === 0 && maxCostMicros === undefined
+  if (saysNothingElse && !providerOptions) return request
   return {
     ...request,
     requestId: '',

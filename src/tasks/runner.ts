@@ -120,9 +120,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
       keepFailureSeconds: isKeyed ? keyedSeconds : options.keepResultsSeconds,
       choice: call.choice,
       calledWith: call.calledWith,
-      get log() {
-        return call.log
-      }
+      log: call.log
     }
     const execution = track(taskId, execute(task, order, executionOptions, store.journal(claim), deps, feed))
     const leave = () => execution.leave(toGatewayError(call.signal.reason ?? gatewayError('CANCELLED', {})))
@@ -219,7 +217,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
       if (claimed.row.cancel_requested_at_ms !== null) execution.cancel()
       return track(claimed.taskId, execution)
     },
-    progressOf: (taskId) => running.get(taskId)?.progress ?? 0,
+    progressOf: (taskId) => running.get(taskId)?.progress() ?? 0,
     cancel: (taskId) => running.get(taskId)?.cancel(),
     async idle() {
       while (running.size > 0) await Promise.all([...running.values()].map(({ over }) => over))

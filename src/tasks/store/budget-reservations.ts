@@ -33,6 +33,8 @@ export function createBudgetReservations({ database, budgets }: { database: Data
   const { query } = database
   /** Periods that have their rows, or are about to. */
   const known = new Map<string, Promise<unknown>>()
+  /** Those that certainly have them. */
+  const begun = new Set<string>()
 
   return {
     async reserve(claim, intent, record) {
@@ -54,13 +56,13 @@ export function createBudgetReservations({ database, budgets }: { database: Data
     const nowMs = Date.now()
     const applying = budgets.applyingTo({ organizationId, apiKeyId })
     const charge = chargeBudgets(applying, reserveMicros, { organizationId, model, nowMs })
-    for (const period of charge.periods) await (known.get(period.id) ?? begin(period))
+    for (const period of charge.periods) if (!begun.has(period.id)) await (known.get(period.id) ?? begin(period))
     return charge
   }
 
   /** Undefined where the charge was made up from budgets that are not so any more. */
   async function refusalBy(periodId: string, claim: HeldClaim, { micros }: BudgetCharge): Promise<GatewayError | undefined> {
-    known.delete(periodId)
+    forget(periodId)
     const [budgetId = ''] = periodId.split('@')
     const [budget, period] = await Promise.all([
       query.selectFrom('budgets').selectAll().where('id', '=', budgetId).executeTakeFirst(),
@@ -74,8 +76,11 @@ export function createBudgetReservations({ database, budgets }: { database: Data
 
   /** Makes the row of a period where it is missing, as long as there is its budget. */
   function begin({ id, budget_id, starts_at_ms }: BudgetPeriodRow): Promise<unknown> {
-    if (known.size >= maxKnown) known.clear()
-    const begun = query
+    if (known.size >= maxKnown) {
+      known.clear()
+      begun.clear()
+    }
+    const beginning = query
       .insertInto('budget_periods')
       .columns(['id', 'budget_id', 'starts_at_ms', 'used_micros'])
       .expression((from) =>
@@ -86,9 +91,17 @@ export function createBudgetReservations({ database, budgets }: { database: Data
       )
       .onConflict((conflict) => conflict.column('id').doNothing())
       .execute()
-    known.set(id, begun)
-    begun.catch(() => known.delete(id))
-    return begun
+    known.set(id, beginning)
+    beginning.then(
+      () => known.get(id) === beginning && begun.add(id),
+      () => forget(id)
+    )
+    return beginning
+  }
+
+  function forget(id: string): void {
+    known.delete(id)
+    begun.delete(id)
   }
 }
 
