@@ -4,10 +4,15 @@ import type { Schema } from './schema.ts'
 import { type WithParameters, writeOnce } from './write-once.ts'
 
 /**
- * Makes the statement that inserts a row, which names every column of its table. A row that is there already is a conflict and no error:
- * where a database gets all statements of a commit at once, an error would hide that one before it did not do what it expects.
+ * Makes the statement that inserts a row, which names every column of its table; `alike` holds those that are the same in all rows that come
+ * with the same object, and are written into the SQL. A row that is there already is a conflict and no error: where a database gets all
+ * statements of a commit at once, an error would hide that one before it did not do what it expects.
  */
-export type InsertRow = <Table extends keyof Schema>(table: Table, row: Schema[Table]) => RowInsertion
+export type InsertRow = <Table extends keyof Schema, Alike extends Partial<Schema[Table]> = Record<never, never>>(
+  table: Table,
+  row: Omit<Schema[Table], keyof Alike>,
+  alike?: Alike
+) => RowInsertion
 
 /** A statement that inserts a row. Several of one kind may be made as one. */
 export interface RowInsertion extends Statement {
@@ -20,7 +25,9 @@ export interface RowInsertion extends Statement {
 /** Where rows go that can be inserted together. */
 export interface InsertionKind {
   table: keyof Schema
+  /** Those that differ from row to row. */
   columns: readonly string[]
+  alike: Readonly<Record<string, unknown>>
 }
 
 /** Makes as few statements as it can that insert rows of one kind; each expects as many as it inserts. */
@@ -32,15 +39,14 @@ export function isRowInsertion(statement: Statement): statement is RowInsertion 
 
 /** Has the SQL for each table written once: to write it is most of what an insertion costs this thread. */
 export function createInsertions(query: Kysely<Schema>): { insert: InsertRow; insertTogether: InsertTogether } {
-  const kinds = new Map<keyof Schema, InsertionKind>()
+  const kinds = new Map<keyof Schema | object, InsertionKind>()
   /** By the number of rows. */
   const written = new Map<InsertionKind, Map<number, WithParameters>>()
 
   return {
-    insert(table, row) {
+    insert(table, row, alike) {
       const columns = Object.keys(row)
-      const kind = kinds.get(table) ?? { table, columns }
-      kinds.set(table, kind)
+      const kind = kinds.get(alike ?? table) ?? know(table, columns, alike)
       const values = isSame(columns, kind.columns) ? Object.values(row) : kind.columns.map((column) => row[column as keyof typeof row])
       return { query: insertion(kind, 1)(values), kind, values, expectRows: 1 }
     },
@@ -57,13 +63,19 @@ export function createInsertions(query: Kysely<Schema>): { insert: InsertRow; in
     }
   }
 
+  function know(table: keyof Schema, columns: readonly string[], alike: object | undefined): InsertionKind {
+    const kind = { table, columns, alike: { ...alike } }
+    kinds.set(alike ?? table, kind)
+    return kind
+  }
+
   function insertion(kind: InsertionKind, rows: number): WithParameters {
     return written.get(kind)?.get(rows) ?? write(kind, rows)
   }
 
   function write(kind: InsertionKind, rows: number): WithParameters {
-    const names = sql.join(kind.columns.map((column) => sql.ref(column)))
-    const row = sql`(${sql.join(kind.columns)})`
+    const names = sql.join([...kind.columns, ...Object.keys(kind.alike)].map((column) => sql.ref(column)))
+    const row = sql`(${sql.join([...kind.columns, ...Object.values(kind.alike).map((value) => sql.lit(value))])})`
     const insertion = sql`insert into ${sql.table(kind.table)} (${names}) values ${sql.join(Array(rows).fill(row))} on conflict do nothing`
     const once = writeOnce(insertion, query)
     const ofKind = written.get(kind) ?? new Map<number, WithParameters>()

@@ -6,7 +6,7 @@ import type { AttemptRow, LedgerEntryRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import { type WrittenQuery, writeOnce } from '../../storage/write-once.ts'
 import type { AttemptEnding, Intent } from '../task-store.ts'
-import { type Booked, correctEntry, reserveEntry, type Settled, settled, settleEntry } from './bookings.ts'
+import { type Booked, correctEntry, reservation, reserveEntry, type Settled, settled, settleEntry } from './bookings.ts'
 import type { BudgetChanges, Counted } from './budget-changes.ts'
 import { credentialText } from './credential-text.ts'
 import type { HeldAttempt, HeldClaim } from './held-claims.ts'
@@ -35,6 +35,15 @@ export interface AttemptRecordsDeps {
   budgets: BudgetChanges
 }
 
+/** What is the same in the rows of all attempts that are begun. */
+const newAttempt = {
+  state: 'intended',
+  job_id: null,
+  cost_micros: null,
+  result: null,
+  closed_at_ms: null
+} as const satisfies Partial<AttemptRow>
+
 export function createAttemptRecords({ database, sealer, insert, budgets }: AttemptRecordsDeps): AttemptRecords {
   const { query } = database
   const ifOpen = sql`where id = ${''} and state in ('intended', 'submitted')`
@@ -46,7 +55,7 @@ export function createAttemptRecords({ database, sealer, insert, budgets }: Atte
   return {
     intend(claim, attemptId, { part, ordinal, provider, model, reserveMicros = null, credential }, nowMs) {
       const { budget_periods, budget_micros } = heldAttempt(claim, attemptId)
-      const row: AttemptRow = {
+      const row = {
         id: attemptId,
         task_id: claim.taskId,
         organization_id: claim.organizationId,
@@ -54,19 +63,14 @@ export function createAttemptRecords({ database, sealer, insert, budgets }: Atte
         ordinal,
         provider,
         model,
-        state: 'intended',
-        job_id: null,
         credential: credentialText(credential),
         reserved_micros: reserveMicros,
-        cost_micros: null,
         budget_periods,
         budget_micros,
-        result: null,
-        created_at_ms: nowMs,
-        closed_at_ms: null
+        created_at_ms: nowMs
       }
       const reserve = reserveEntry(bookedFor(claim, attemptId), reserveMicros, part === 0 && ordinal === 0, nowMs)
-      return [insert('attempts', row), book(reserve), ...budgets.reserve(row)]
+      return [insert('attempts', row, newAttempt), insert('ledger_entries', reserve, reservation), ...budgets.reserve(row)]
     },
 
     submit(claim, attemptId, jobId) {

@@ -41,15 +41,43 @@ export function settled(ending: AttemptEnding, reservedMicros: number | null): S
   }
 }
 
-/** Sets the most that an attempt can cost aside. `isFirst`: whether the request itself is counted with it. */
-export function reserveEntry(booked: Booked, reservedMicros: number | null, isFirst: boolean, nowMs: number): LedgerEntryRow {
-  return entry(
-    `${booked.attempt_id}_reserved`,
-    booked,
-    { kind: 'reserve', reserved_micros: reservedMicros ?? 0, priced: reservedMicros === null ? 0 : 1, requests: isFirst ? 1 : 0 },
-    undefined,
-    nowMs
-  )
+/** What is the same in all bookings that set something aside. */
+export const reservation = {
+  kind: 'reserve',
+  spent_micros: 0,
+  basis: 'none',
+  images: 0,
+  pixels: 0,
+  input_tokens: 0,
+  output_tokens: 0,
+  unpriced: 0
+} as const satisfies Partial<LedgerEntryRow>
+
+/** The rest of the booking that sets the most that an attempt can cost aside. `isFirst`: whether the request itself is counted with it. */
+export function reserveEntry(
+  booked: Booked,
+  reservedMicros: number | null,
+  isFirst: boolean,
+  nowMs: number
+): Omit<LedgerEntryRow, keyof typeof reservation> {
+  const { operation, end_user, metadata, organization_id, api_key_id, task_id, attempt_id, provider, model, credential } = booked
+  return {
+    id: `${attempt_id}_reserved`,
+    organization_id,
+    api_key_id,
+    task_id,
+    attempt_id,
+    provider,
+    model,
+    credential,
+    reserved_micros: reservedMicros ?? 0,
+    priced: reservedMicros === null ? 0 : 1,
+    operation,
+    end_user,
+    metadata,
+    requests: isFirst ? 1 : 0,
+    at_ms: nowMs
+  }
 }
 
 /** Puts what an attempt cost in the place of what was set aside for it. */
@@ -79,10 +107,11 @@ export function correctEntry(booked: Booked, bookedMicros: number | null, closed
 }
 
 type Amounts = Pick<LedgerEntryRow, 'kind' | 'priced'> &
-  Partial<Pick<LedgerEntryRow, 'reserved_micros' | 'spent_micros' | 'requests' | 'unpriced'>>
+  Pick<LedgerEntryRow, 'spent_micros' | 'unpriced'> &
+  Partial<Pick<LedgerEntryRow, 'reserved_micros'>>
 
 /** The ids make sure that nothing is reserved or settled twice. */
-function entry(id: string, booked: Booked, amounts: Amounts, of: Settled | undefined, nowMs: number): LedgerEntryRow {
+function entry(id: string, booked: Booked, amounts: Amounts, of: Settled, nowMs: number): LedgerEntryRow {
   const { operation, end_user, metadata, organization_id, api_key_id, task_id, attempt_id, provider, model, credential } = booked
   return {
     id,
@@ -95,18 +124,18 @@ function entry(id: string, booked: Booked, amounts: Amounts, of: Settled | undef
     model,
     credential,
     reserved_micros: amounts.reserved_micros ?? 0,
-    spent_micros: amounts.spent_micros ?? 0,
+    spent_micros: amounts.spent_micros,
     priced: amounts.priced,
-    basis: of?.basis ?? 'none',
-    images: of?.images ?? 0,
-    pixels: of?.pixels ?? 0,
-    input_tokens: of?.inputTokens ?? 0,
-    output_tokens: of?.outputTokens ?? 0,
+    basis: of.basis,
+    images: of.images,
+    pixels: of.pixels,
+    input_tokens: of.inputTokens,
+    output_tokens: of.outputTokens,
     operation,
     end_user,
     metadata,
-    requests: amounts.requests ?? 0,
-    unpriced: amounts.unpriced ?? 0,
+    requests: 0,
+    unpriced: amounts.unpriced,
     at_ms: nowMs
   }
 }

@@ -2,7 +2,7 @@ import type { Statement } from '../../storage/database.ts'
 import type { InsertRow } from '../../storage/insert-rows.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { NewTask } from '../task-store.ts'
-import { toTaskRow } from './task-rows.ts'
+import { newTask, toTaskRow } from './task-rows.ts'
 
 /** The statements that record a task and what was stored for it. One with an owner is running, any other one queued. */
 export function newTaskRows(
@@ -11,5 +11,5 @@ export function newTaskRows(
   nowMs: number,
   { insert, sealer }: { insert: InsertRow; sealer: Sealer }
 ): Statement[] {
-  return [insert('tasks', toTaskRow(task, owner, nowMs, sealer)), ...task.blobs.map((blob) => blob.row)]
+  return [insert('tasks', toTaskRow(task, owner, nowMs, sealer), newTask), ...task.blobs.map((blob) => blob.row)]
 }

@@ -4,8 +4,22 @@ import { type AttemptRow, neverMs, type TaskRow } from '../../storage/schema.ts'
 import type { Sealer } from '../../storage/seal.ts'
 import type { NewTask } from '../task-store.ts'
 
-/** The row of a task that comes in now; one with an owner is running, any other one queued. */
-export function toTaskRow(task: NewTask, owner: string | undefined, nowMs: number, sealer: Sealer): TaskRow {
+export const firstFence = 1
+
+/** What is the same in the rows of all tasks that come in. */
+export const newTask = {
+  revision: 1,
+  result: null,
+  fence: firstFence,
+  cancel_requested_at_ms: null,
+  lost_at_ms: null,
+  rejoined: 0,
+  finished_at_ms: null,
+  expires_at_ms: neverMs
+} as const satisfies Partial<TaskRow>
+
+/** The rest of the row of a task that comes in now; one with an owner is running, any other one queued. */
+export function toTaskRow(task: NewTask, owner: string | undefined, nowMs: number, sealer: Sealer): Omit<TaskRow, keyof typeof newTask> {
   const { organizationId, apiKeyId } = task.caller
   return {
     id: task.id,
@@ -14,27 +28,17 @@ export function toTaskRow(task: NewTask, owner: string | undefined, nowMs: numbe
     operation: task.operation,
     state: owner === undefined ? 'queued' : 'running',
     mode: task.mode,
-    revision: 1,
     trace_id: task.traceId,
     fingerprint: task.fingerprints[0] ?? '',
     on_interrupt: task.onInterrupt,
     request: sealer.seal(toBinary(StoredRequestSchema, task.request), { purpose: 'request', organizationId, id: task.id }),
-    result: null,
     provider: task.provider,
     model: task.model,
     owner: owner ?? null,
-    fence: firstFence,
-    cancel_requested_at_ms: null,
-    lost_at_ms: null,
-    rejoined: 0,
     created_at_ms: task.createdAtMs,
-    started_at_ms: owner === undefined ? null : nowMs,
-    finished_at_ms: null,
-    expires_at_ms: neverMs
+    started_at_ms: owner === undefined ? null : nowMs
   }
 }
-
-export const firstFence = 1
 
 export function openRequest(row: Pick<TaskRow, 'id' | 'organization_id' | 'request'>, sealer: Sealer): StoredRequest {
   const context = { purpose: 'request', organizationId: row.organization_id, id: row.id } as const
