@@ -1,12 +1,18 @@
 import { asBuffer } from './as-buffer.ts'
+import { freeChunk } from './free-chunk.ts'
+
+export interface ConversionOptions {
+  /** Whether the source gives its chunks away: then each one is freed as soon as it is converted. */
+  freesChunks?: boolean
+}
 
 /**
  * Base64 text as bytes, chunk by chunk. Takes the standard alphabet only, no line breaks, with padding, over chunk borders anywhere;
- * throws a SyntaxError at the first chunk that breaks this. Leaving early releases the source.
+ * throws a SyntaxError at the first chunk that breaks this. Leaving early releases the source. The chunks are their reader's alone.
  */
-export function decodeBase64(chars: AsyncIterable<Uint8Array>): AsyncIterableIterator<Uint8Array> {
+export function decodeBase64(chars: AsyncIterable<Uint8Array>, options: ConversionOptions = {}): AsyncIterableIterator<Uint8Array> {
   const decoder = createBase64Decoder()
-  return transform(chars, {
+  return transform(chars, options, {
     convert: (chunk) => decoder.decode(chunk),
     finish() {
       decoder.end()
@@ -55,10 +61,13 @@ export function createBase64Decoder(): Base64Decoder {
   }
 }
 
-/** Bytes as base64 text without line breaks, chunk by chunk, padded at its end. Leaving early releases the source. */
-export function encodeBase64(bytes: AsyncIterable<Uint8Array>): AsyncIterableIterator<Uint8Array> {
+/**
+ * Bytes as base64 text without line breaks, chunk by chunk, padded at its end. Leaving early releases the source. The chunks are their
+ * reader's alone.
+ */
+export function encodeBase64(bytes: AsyncIterable<Uint8Array>, options: ConversionOptions = {}): AsyncIterableIterator<Uint8Array> {
   const groups = createGrouping(3)
-  return transform(bytes, {
+  return transform(bytes, options, {
     convert(chunk) {
       const { first, others } = groups.take(chunk)
       const chars = Buffer.allocUnsafe(((first.length + others.length) / 3) * 4)
@@ -106,7 +115,11 @@ interface Conversion {
 }
 
 /** One step per chunk: a generator in its place costs several promises more. */
-function transform(source: AsyncIterable<Uint8Array>, conversion: Conversion): AsyncIterableIterator<Uint8Array> {
+function transform(
+  source: AsyncIterable<Uint8Array>,
+  { freesChunks = false }: ConversionOptions,
+  conversion: Conversion
+): AsyncIterableIterator<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]()
   let ended = false
 
@@ -122,7 +135,9 @@ function transform(source: AsyncIterable<Uint8Array>, conversion: Conversion): A
 
   async function convertOrRelease(chunk: Uint8Array): Promise<Uint8Array> {
     try {
-      return conversion.convert(chunk)
+      const converted = conversion.convert(chunk)
+      if (freesChunks) freeChunk(chunk)
+      return converted
     } catch (error) {
       await leave()
       throw error

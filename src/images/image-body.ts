@@ -6,7 +6,7 @@ export interface ImageBody {
   readonly mediaType: string
   /** The form in which the source delivers: reading in that form converts nothing. */
   readonly form: 'bytes' | 'base64'
-  /** Whether nobody else holds a chunk that was read, so that its reader may free it. */
+  /** Whether nobody else holds a chunk that was read, in either form, so that its reader may free it. */
   readonly givesChunksAway?: boolean
   /**
    * The image as bytes, or as base64 text in ASCII without line breaks. May be called once; a second call throws. Leaving the iteration
@@ -28,7 +28,7 @@ export function imageFromBase64(
   mediaType: string,
   options: Pick<ImageBody, 'givesChunksAway'> = {}
 ): ImageBody {
-  return { ...createImageBody(chars, 'base64', mediaType), ...options }
+  return createImageBody(chars, 'base64', mediaType, options)
 }
 
 /** An image from its bytes, as a stream or whole. */
@@ -48,16 +48,22 @@ export async function readWhole(body: ImageBody, as: 'bytes' | 'base64', maxByte
   return Buffer.concat(chunks, sizeBytes)
 }
 
-function createImageBody(source: AsyncIterable<Uint8Array>, form: ImageBody['form'], mediaType: string): ImageBody {
+function createImageBody(
+  source: AsyncIterable<Uint8Array>,
+  form: ImageBody['form'],
+  mediaType: string,
+  { givesChunksAway = false }: Pick<ImageBody, 'givesChunksAway'> = {}
+): ImageBody {
   let wasRead = false
   return {
     mediaType,
     form,
+    givesChunksAway,
     read(as) {
       if (wasRead) throw new Error('an image body can be read only once')
       wasRead = true
       if (as === form) return source
-      return as === 'bytes' ? decodeBase64(source) : encodeBase64(source)
+      return (as === 'bytes' ? decodeBase64 : encodeBase64)(source, { freesChunks: givesChunksAway })
     }
   }
 }

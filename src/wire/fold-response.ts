@@ -13,8 +13,11 @@ export interface FoldDeps {
   hostImage(image: ImageBody, provider: string, call: Call): Promise<ImageLink>
   /** Sees who serves the request, before anything is read. */
   accepted(event: Extract<GenerationEvent, { kind: 'accepted' }>): void
-  /** Keeps the bytes of an image, which its entry in the message then does not hold. Unset: the entry holds them. */
-  setAside?(image: Image, file: Pieces): void
+  /**
+   * Keeps the bytes of an image, which its entry in the message then does not hold; they may be given away, as chunks of an ImageBody are.
+   * Unset: the entry holds them.
+   */
+  setAside?(image: Image, file: Pieces, isGivenAway: boolean): void
 }
 
 /**
@@ -57,7 +60,7 @@ export async function foldResponse(
           if (isImageBody(event.image)) linked.push(event.index)
         } else {
           remainingBytes -= content.sizeBytes
-          if (deps.setAside) deps.setAside(image, content.file)
+          if (deps.setAside) deps.setAside(image, content.file, isImageBody(event.image) && event.image.givesChunksAway === true)
           else image.content = { case: 'data', value: Buffer.concat(content.file) }
         }
         break

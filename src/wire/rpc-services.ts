@@ -115,15 +115,21 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
   ): Promise<MessageShape<Desc>> => {
     const { standIns } = exchange
     const files = new Map<Image, Pieces>()
+    let areGivenAway = true
     const response = await foldResponse(events, options.maxImageBytes, call, {
       hostImage: deps.hostImage,
       accepted: (event) => accept(event, exchange),
-      ...(standIns && { setAside: (image, file) => void files.set(image, file) })
+      ...(standIns && {
+        setAside: (image, file, isGivenAway) => {
+          files.set(image, file)
+          areGivenAway &&= isGivenAway
+        }
+      })
     })
     const res = exchange.res as ServerResponse
     if (response.warnings.length > 0) res.setHeader('x-atelier-warnings', encodeWarnings(response.warnings))
     setCost(res, response.cost)
-    return standIns?.standFor(schema, wrapEncoded(encodeResponse(response, files))) ?? wrap(response)
+    return standIns?.standFor(schema, wrapEncoded(encodeResponse(response, files)), areGivenAway) ?? wrap(response)
   }
 
   const stream = <Desc extends DescMessage>(
@@ -134,8 +140,8 @@ export function addServices(router: ConnectRouter, options: RpcServicesOptions, 
     streamResponses(events, {
       accepted: (event) => accept(event, exchange),
       toMessage: wrap,
-      toChunk: (chunk, data) =>
-        exchange.standIns?.standFor(schema, wrapEncoded(encodeChunk(chunk, data))) ??
+      toChunk: (chunk, data, isGivenAway) =>
+        exchange.standIns?.standFor(schema, wrapEncoded(encodeChunk(chunk, data)), isGivenAway) ??
         wrap(create(StreamGenerateImagesResponseSchema, { event: { case: 'chunk', value: { ...chunk, data: Buffer.concat(data) } } }))
     })
 

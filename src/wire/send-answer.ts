@@ -2,14 +2,16 @@ import type { ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
 import type { UniversalServerResponse } from '@connectrpc/connect/protocol'
 import { gatewayError } from '../errors.ts'
+import { freeChunk } from '../images/free-chunk.ts'
 import type { HttpResponse } from './listener.ts'
-import { type Pieces, sizeOf } from './pieces.ts'
+import { sizeOf } from './pieces.ts'
 import type { RequestRecord } from './request-record.ts'
-import type { StandIns } from './stand-ins.ts'
+import { asItIs, type Outgoing, type StandIns } from './stand-ins.ts'
 
 /**
  * Sends what the RPC library answers, no faster than the client reads; headers go out with the first bytes of the body, so that an
- * implementation can add to them until then. Throws CANCELLED where the client goes away, and what the body throws.
+ * implementation can add to them until then. What is given away is freed when the connection has it. Throws CANCELLED where the client goes
+ * away, and what the body throws.
  */
 export async function sendAnswer(
   answer: UniversalServerResponse,
@@ -19,12 +21,12 @@ export async function sendAnswer(
 ): Promise<void> {
   const sink: Writable = 'stream' in res ? res.stream : res
   for await (const chunk of answer.body ?? []) {
-    const pieces = standIns?.replace(chunk) ?? [chunk]
+    const outgoing = standIns?.replace(chunk) ?? asItIs(chunk)
     if (!res.headersSent) {
-      if (answer.header?.has('content-length')) answer.header.set('content-length', `${sizeOf(pieces)}`)
+      if (answer.header?.has('content-length')) answer.header.set('content-length', `${sizeOf(outgoing.pieces)}`)
       sendHead(answer, res)
     }
-    await writeAll(pieces, sink, record)
+    await writeAll(outgoing, sink, record)
   }
   if (!res.headersSent) sendHead(answer, res)
   if (answer.trailer) res.addTrailers(Object.fromEntries(answer.trailer))
@@ -39,13 +41,14 @@ function sendHead({ status, header }: UniversalServerResponse, res: HttpResponse
 /** HTTP/2 counts what a stream has been given to send as memory of the whole session, and refuses new streams above its limit. */
 const batchBytes = 256 * 1024
 
-async function writeAll(pieces: Pieces, sink: Writable, record: RequestRecord): Promise<void> {
+async function writeAll({ pieces, areGivenAway }: Outgoing, sink: Writable, record: RequestRecord): Promise<void> {
   let batched = 0
   sink.cork()
   for (const piece of pieces) {
     for (let start = 0; start < piece.length; start += batchBytes) {
       const slice = piece.subarray(start, start + batchBytes)
-      sink.write(slice)
+      const isLast = start + slice.length === piece.length
+      sink.write(slice, areGivenAway && isLast ? (error) => error || freeChunk(piece) : undefined)
       record.bytes += slice.length
       batched += slice.length
       if (batched >= batchBytes) {

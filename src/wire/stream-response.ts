@@ -18,8 +18,8 @@ export interface StreamDeps<Message> {
   /** Sees who serves the request, before anything is read. */
   accepted(event: Extract<GenerationEvent, { kind: 'accepted' }>): void
   toMessage(event: StreamGenerateImagesResponse): Message
-  /** The message for a part of an image, whose bytes stand beside it. */
-  toChunk(chunk: ImageChunk, data: Pieces): Message
+  /** The message for a part of an image, whose bytes stand beside it; they may be given away, as chunks of an ImageBody are. */
+  toChunk(chunk: ImageChunk, data: Pieces, isGivenAway: boolean): Message
 }
 
 /** Turns events into the messages of a streaming RPC: each image as chunks of at most 1 MiB, then what is known about it. */
@@ -48,14 +48,15 @@ export async function* streamResponses<Message>(
         break
       case 'preview':
         for await (const { data, last } of inChunks(event.image)) {
-          yield toChunk(create(ImageChunkSchema, { index: event.index, previewIndex: event.previewIndex, last }), data)
+          const chunk = create(ImageChunkSchema, { index: event.index, previewIndex: event.previewIndex, last })
+          yield toChunk(chunk, data, event.image.givesChunksAway === true)
         }
         break
       case 'image':
         image = create(ImageSchema, { index: event.index, outcome: ImageOutcome.DELIVERED, mediaType: event.image.mediaType })
         if (isImageBody(event.image)) {
           for await (const { data, last } of inChunks(event.image, (mediaType) => Object.assign(image ?? {}, { mediaType }))) {
-            yield toChunk(create(ImageChunkSchema, { index: event.index, last }), data)
+            yield toChunk(create(ImageChunkSchema, { index: event.index, last }), data, event.image.givesChunksAway === true)
           }
         } else {
           image.content = { case: 'url', value: event.image.url }
