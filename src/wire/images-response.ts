@@ -4,13 +4,13 @@ import { type Cost, type Warning, WarningKindSchema } from '../../gen/atelier/v1
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
-import { freeChunk } from '../images/free-chunk.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
 import { encodeCompleted, encodeIncluded } from './openai-json.ts'
 import { setPortkeyProvider } from './portkey-headers.ts'
 import { type Included, nothingIncluded } from './request-headers.ts'
 import type { RequestRecord } from './request-record.ts'
+import { sendChunks } from './send-chunks.ts'
 
 export interface ImagesJsonOptions {
   include?: Included
@@ -110,7 +110,7 @@ async function writeBody(
 ): Promise<void> {
   const chunks = image.read(as)[Symbol.asyncIterator]()
   try {
-    let next = await chunks.next()
+    const next = await chunks.next()
     if (next.done)
       throw gatewayError('OUTCOME_UNKNOWN', { provider: record.provider, problem: 'the image is empty' }, { outcome: 'unknown' })
     if (!response.headersSent) {
@@ -119,36 +119,10 @@ async function writeBody(
       response.writeHead(200)
     }
     if (before !== '') response.write(before, 'utf8')
-    for (; !next.done; next = await chunks.next()) {
-      const written = writeChunk(response, next.value, record)
-      if (!written) continue
-      await written
-      if (image.givesChunksAway) freeChunk(next.value)
-    }
+    await sendChunks({ first: next, rest: chunks, areGivenAway: image.givesChunksAway === true }, response, record)
   } finally {
     await chunks.return?.()
   }
-}
-
-/** Sends a part of an image; the promise, where there is one, resolves when the client has room for more. */
-export function writeChunk(response: ServerResponse, chunk: Uint8Array, record: RequestRecord): Promise<void> | undefined {
-  record.bytes += chunk.length
-  return response.write(chunk) ? undefined : drained(response)
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  if (response.destroyed) return Promise.reject(gatewayError('CANCELLED', {}))
-  return new Promise((resolve, reject) => {
-    const onDrain = () => {
-      response.off('close', onClose)
-      resolve()
-    }
-    const onClose = () => {
-      response.off('drain', onDrain)
-      reject(gatewayError('CANCELLED', {}))
-    }
-    response.once('drain', onDrain).once('close', onClose)
-  })
 }
 
 function finish(response: ServerResponse, text: string, contentType: string, record: RequestRecord): void {

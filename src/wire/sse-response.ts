@@ -5,9 +5,10 @@ import type { GatewayError } from '../errors.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { toRestError } from './error-response.ts'
-import { setServedBy, writeChunk } from './images-response.ts'
+import { setServedBy } from './images-response.ts'
 import { encodeCompleted, encodeIncluded } from './openai-json.ts'
 import type { RequestRecord } from './request-record.ts'
+import { sendChunks } from './send-chunks.ts'
 
 export interface SseOptions {
   /** Before the dot in every event's name: `image_generation` or `image_edit`. */
@@ -126,13 +127,10 @@ function openStream(response: ServerResponse, record: RequestRecord, keepAliveMs
     async image(text: string, image: ImageBody): Promise<void> {
       const chunks = image.read('base64')[Symbol.asyncIterator]()
       try {
-        let next = await chunks.next()
+        const first = await chunks.next()
         send(`${text},"b64_json":"`)
         state = 'in a string'
-        for (; !next.done; next = await chunks.next()) {
-          const written = writeChunk(response, next.value, record)
-          if (written) await written
-        }
+        await sendChunks({ first, rest: chunks, areGivenAway: image.givesChunksAway === true }, response, record)
         send('"')
         state = 'in an object'
       } finally {

@@ -10,14 +10,19 @@ export interface AppendedFileOptions {
   changed(): void
 }
 
-/** A new file that is written from front to back, in few large steps, and can be read meanwhile. Errors are those of the file system. */
-export interface AppendedFile {
+/** How far an appended file is; one object that changes, because V8 has no fast way to getters of objects that are made anew each time. */
+export interface AppendedProgress {
   /** How much of its front can be read. */
   readonly writtenBytes: number
   /** How much is being written, or will be before `changed` is called for the last time; it is in memory. */
   readonly waitingBytes: number
   /** What writing failed with; from then on nothing is written. */
   readonly failure: { error: unknown } | undefined
+}
+
+/** A new file that is written from front to back, in few large steps, and can be read meanwhile. Errors are those of the file system. */
+export interface AppendedFile {
+  readonly progress: AppendedProgress
   /** Memory for the next bytes, at least as many, to be filled and appended at once. */
   room(sizeBytes: number): Buffer
   /** Takes a copy of the bytes, unless they are at the beginning of the `room`. */
@@ -40,9 +45,11 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
   const full: Buffer[] = []
   let last = empty
   let lastBytes = 0
-  let fullBytes = 0
-  let writtenBytes = 0
-  let failure: { error: unknown } | undefined
+  const progress: { -readonly [Key in keyof AppendedProgress]: AppendedProgress[Key] } = {
+    writtenBytes: 0,
+    waitingBytes: 0,
+    failure: undefined
+  }
   let isFlushing = false
   let writing: Promise<void> | undefined
   let reading: Promise<unknown> = Promise.resolve()
@@ -70,14 +77,14 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
   async function write(): Promise<void> {
     try {
       const descriptor = await opening
-      for (let step = full[0]; step && !failure; step = full[0]) {
+      for (let step = full[0]; step && !progress.failure; step = full[0]) {
         await writeStep(descriptor, step)
         full.shift()
-        fullBytes -= step.length
+        if (!progress.failure) progress.waitingBytes -= step.length
         buffers.giveBack(step)
         changed()
       }
-      if (isFlushing && lastBytes > 0 && !failure) {
+      if (isFlushing && lastBytes > 0 && !progress.failure) {
         await writeStep(descriptor, last.subarray(0, lastBytes))
         lastBytes = 0
       }
@@ -85,50 +92,44 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
       fail(error)
     } finally {
       writing = undefined
-      if (failure || isFlushing) giveBack()
+      if (progress.failure || isFlushing) giveBack()
     }
   }
 
   async function writeStep(descriptor: number, step: Buffer): Promise<void> {
     const blocks = step.subarray(0, step.length - (step.length % blockBytes))
     const isWorthIt = blocks.length >= leastDirectBytes
-    if (isWorthIt && writtenBytes === 0) direct = openDirect()
-    const done = isWorthIt && direct !== undefined ? await writeDirect(direct, blocks, writtenBytes) : 0
-    await writeAll(descriptor, step, done, writtenBytes)
-    writtenBytes += step.length
+    const position = progress.writtenBytes
+    if (isWorthIt && position === 0) direct = openDirect()
+    const done = isWorthIt && direct !== undefined ? await writeDirect(direct, blocks, position) : 0
+    await writeAll(descriptor, step, done, position)
+    progress.writtenBytes += step.length
   }
 
   function fail(error: unknown): void {
-    if (failure) return
-    failure = { error }
+    if (progress.failure) return
+    progress.failure = { error }
+    progress.waitingBytes = 0
     if (!writing) giveBack()
     changed()
   }
 
   function giveBack(): void {
     for (const buffer of full.splice(0)) buffers.giveBack(buffer)
-    fullBytes = 0
+    progress.waitingBytes = 0
     if (last.length > 0) buffers.giveBack(last)
     last = empty
     lastBytes = 0
   }
 
   return {
-    get writtenBytes() {
-      return writtenBytes
-    },
-    get waitingBytes() {
-      return failure ? 0 : fullBytes
-    },
-    get failure() {
-      return failure
-    },
+    progress,
     room(sizeBytes) {
       if (last.length === 0) last = buffers.take()
       return sizeBytes <= last.length - lastBytes ? last.subarray(lastBytes) : buffers.scratch(sizeBytes)
     },
     append(bytes) {
-      for (let at = 0; at < bytes.length && !failure; ) {
+      for (let at = 0; at < bytes.length && !progress.failure; ) {
         if (last.length === 0) last = buffers.take()
         const part = bytes.subarray(at, at + last.length - lastBytes)
         const isThere = part.buffer === last.buffer && part.byteOffset === last.byteOffset + lastBytes
@@ -137,7 +138,7 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
         at += part.length
         if (lastBytes < last.length) return
         full.push(last)
-        fullBytes += last.length
+        progress.waitingBytes += last.length
         last = empty
         lastBytes = 0
         writing ??= write()
@@ -148,7 +149,7 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
       while (writing) await writing
       writing ??= write()
       await writing
-      if (failure) throw failure.error
+      if (progress.failure) throw progress.failure.error
     },
     sync: async () => syncData(await opening),
     readAt(position, length) {

@@ -71,7 +71,8 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
         if (!stopped) keep(next.value)
         unread.push(next.value)
         unread.trim()
-        while (file.waitingBytes > (deps.buffers.isScarce ? 0 : maxWaitingBytes)) await new Promise<void>((resolve) => (proceed = resolve))
+        while (file.progress.waitingBytes > (deps.buffers.isScarce ? 0 : maxWaitingBytes))
+          await new Promise<void>((resolve) => (proceed = resolve))
       }
       unread.end()
     } catch (error) {
@@ -93,7 +94,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
   }
 
   function fileChanged(): void {
-    if (file.failure) stop(diskFailed(file.failure.error))
+    if (file.progress.failure) stop(diskFailed(file.progress.failure.error))
     unread.trim()
     proceed?.()
     proceed = undefined
@@ -115,7 +116,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
 
   /** A source that neither the store nor a reader wants. */
   function releaseUnwanted(): void {
-    if (stopped && !unread.isWanted) Promise.resolve(source.return?.()).catch(() => undefined)
+    if (stopped && !unread.isWanted()) Promise.resolve(source.return?.()).catch(() => undefined)
   }
 
   async function store(): Promise<PlacedFile> {

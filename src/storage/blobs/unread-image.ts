@@ -1,3 +1,4 @@
+import { freeChunk } from '../../images/free-chunk.ts'
 import { type ImageBody, imageFromBase64, imageFromBytes } from '../../images/image-body.ts'
 import { afterPayment, diskFailed, storageFailed } from '../storage-failed.ts'
 import type { AppendedFile } from './appended-file.ts'
@@ -6,7 +7,7 @@ export interface UnreadImageOptions {
   /** What is taken in: its reader gets what this one gives. */
   image: Pick<ImageBody, 'mediaType' | 'form' | 'givesChunksAway'>
   /** Where the bytes of the image are written. */
-  file: Pick<AppendedFile, 'writtenBytes' | 'failure' | 'readAt'>
+  file: Pick<AppendedFile, 'progress' | 'readAt'>
   /** Called when nobody wants the rest any more. */
   left(): void
 }
@@ -15,7 +16,7 @@ export interface UnreadImageOptions {
 export interface UnreadImage {
   readonly body: ImageBody
   /** Whether somebody reads it, or may still. */
-  readonly isWanted: boolean
+  isWanted(): boolean
   /** The next chunk, in the source's own form. */
   push(chunk: Uint8Array): void
   /** Lets go of what the file can give by now, but for a window. */
@@ -147,21 +148,20 @@ export function createUnreadImage({ image, file, left }: UnreadImageOptions): Un
 
   return {
     body: form === 'bytes' ? imageFromBytes(reader, mediaType) : imageFromBase64(reader, mediaType, { givesChunksAway }),
-    get isWanted() {
-      return isWanted && !loss
-    },
+    isWanted: () => isWanted && !loss,
     push(chunk) {
       if (!isWanted || loss || chunk.length === 0) return
       chunks.push(chunk)
       chunksBytes += chunk.length
-      if (file.failure && chunksBytes > maxMemoryBytes) lose(tooLarge())
+      if (file.progress.failure && chunksBytes > maxMemoryBytes) lose(tooLarge())
       else announce()
     },
     trim() {
       if (isSettled) return
       for (let first = chunks[0]; first && (chunksBytes > windowBytes || chunks.length > windowChunks); first = chunks[0]) {
-        if (bytesUpTo(front + first.length) > file.writtenBytes) break
+        if (bytesUpTo(front + first.length) > file.progress.writtenBytes) break
         shift()
+        if (givesChunksAway) freeChunk(first)
       }
     },
     end(error) {
