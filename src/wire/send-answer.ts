@@ -48,7 +48,7 @@ async function writeAll({ pieces, areGivenAway }: Outgoing, sink: Writable, reco
     for (let start = 0; start < piece.length; start += batchBytes) {
       const slice = piece.subarray(start, start + batchBytes)
       const isLast = start + slice.length === piece.length
-      sink.write(slice, areGivenAway && isLast ? (error) => error || freeChunk(piece) : undefined)
+      sink.write(slice, areGivenAway && isLast ? (error) => freeSent(piece, sink, error) : undefined)
       record.bytes += slice.length
       batched += slice.length
       if (batched >= batchBytes) {
@@ -61,6 +61,11 @@ async function writeAll({ pieces, areGivenAway }: Outgoing, sink: Writable, reco
   }
   sink.uncork()
   if (sink.writableNeedDrain) await drained(sink)
+}
+
+/** HTTP/2 says of everything that a destroyed stream had to send that it was written, while the connection may still be about to read it. */
+function freeSent(piece: Uint8Array, sink: Writable, error: Error | null | undefined): void {
+  if (!error && !sink.destroyed) freeChunk(piece)
 }
 
 function drained(sink: Writable): Promise<void> {

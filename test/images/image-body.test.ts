@@ -53,3 +53,16 @@ test('releases an image that is too large', async () => {
   await expect(readWhole(imageFromBytes(source, ''), 'bytes', 5)).rejects.toThrow(RangeError)
   expect(source).toMatchObject({ released: true, taken: 2 })
 })
+
+test.each([
+  ['frees the chunks that a source gives away as soon as they are converted', true, [0, 0, 1024]],
+  ['leaves the chunks of any other source as they are when they are converted', false, [65_537, 65_535, 1024]]
+])('%s', async (_, givesChunksAway, lengths) => {
+  const text = Buffer.from(Buffer.alloc(98_304, 'a cat').toString('base64'), 'latin1')
+  const whole = [text.subarray(0, 65_537), text.subarray(65_537)].map((part) => Uint8Array.from(part))
+  const part = new Uint8Array(2048).fill(0x41).subarray(1024)
+  const chunks = [...whole, part]
+  const image = imageFromBase64(chunkSource(chunks), 'image/png', { givesChunksAway })
+  expect((await collect(image.read('bytes'))).equals(Buffer.concat([Buffer.alloc(98_304, 'a cat'), Buffer.alloc(768)]))).toBe(true)
+  expect(chunks.map(({ length }) => length)).toEqual(lengths)
+})

@@ -104,6 +104,34 @@ test('holds little of a large image in memory that nobody reads', async () => {
   expect(most - before).toBeLessThan(12_000_000)
 })
 
+test.each([
+  ['frees the chunks that a slow reader is spared, where they are given away', true],
+  ['leaves the chunks that a slow reader is spared to whoever holds them', false]
+])('%s', async (_, givesChunksAway) => {
+  await using under = await openStore()
+  const bytes = bytesOfPng(6_000_000)
+  const text = Buffer.from(bytes.toString('base64'))
+  const chunks = Array.from({ length: Math.ceil(text.length / 65_536) }, (_, index) =>
+    Uint8Array.from(text.subarray(index * 65_536, (index + 1) * 65_536))
+  )
+  async function* source() {
+    for (const chunk of chunks) {
+      yield chunk
+      await wait(1)
+    }
+  }
+  const incoming = under.store.take(imageFromBase64(source(), 'image/png', { givesChunksAway }), meta)
+  const reader = incoming.body.read('base64')[Symbol.asyncIterator]()
+  const first = await reader.next()
+  const received = [Buffer.from(first.value ?? [])]
+  await incoming.stored
+  const freed = chunks.filter(({ length }) => length === 0).length
+  for (let next = await reader.next(); !next.done; next = await reader.next()) received.push(Buffer.from(next.value))
+  expect(Buffer.concat(received).equals(text)).toBe(true)
+  if (givesChunksAway) expect(freed).toBeGreaterThan(100)
+  else expect(Buffer.concat(chunks).equals(text)).toBe(true)
+})
+
 test('finds nothing where the file of a record is gone, and sweeps the record away when it expires', async () => {
   await using under = await openStore()
   const { id } = await under.store.put(imageFromBytes(png, ''), meta)
