@@ -1,88 +1,92 @@
 /*
- * Ways to put events together. They are written out as iterators, because each generator between a provider and its caller costs some
- * microseconds for every event: more than all that is decided about it.
+ * Ways to put events together. Events that are here go through all of them at once: each promise between a provider and its caller costs
+ * more than all that is decided about an event.
  */
 
 /** The same events, each as `change` makes it. Leaving it leaves `events`. */
 export function mapEvents<From, To>(events: AsyncIterable<From>, change: (event: From) => To): AsyncIterable<To> {
-  const source = events[Symbol.asyncIterator]()
+  const source = begin(events)
   const changed = (result: IteratorResult<From>): IteratorResult<To> => (result.done ? over : { done: false, value: change(result.value) })
-  return iterable<To>({
-    next: () => source.next().then(changed),
-    return: () => leave(source)
-  })
+  return new EventIterator<To>(
+    () => andThen(source.advance(), changed),
+    () => source.return()
+  )
 }
 
 /** Events that are all here. */
 export function listEvents<Event>(events: readonly Event[]): AsyncIterable<Event> {
   const source = events.values()
-  return iterable<Event>({
-    next: () => Promise.resolve(source.next()),
-    return: () => Promise.resolve(source.return?.() ?? over)
-  })
+  return new EventIterator<Event>(
+    () => source.next(),
+    async () => {
+      source.return?.()
+      return over
+    }
+  )
 }
 
 /** `first`, and then the events of `rest`, which is called when the second one is asked for; unless they have `begun` already. */
 export function startingWith<Event>(first: Event, rest: () => AsyncIterable<Event>, begun?: AsyncIterator<Event>): AsyncIterable<Event> {
   let isBegun = false
   let isLeft = false
-  let source = begun
-  return iterable<Event>({
-    async next() {
+  let source = begun && asEventIterator(begun)
+  return new EventIterator<Event>(
+    () => {
       if (isLeft) return over
       if (!isBegun) {
         isBegun = true
         return { done: false, value: first }
       }
-      source ??= rest()[Symbol.asyncIterator]()
-      return source.next()
+      source ??= begin(rest())
+      return source.advance()
     },
-    return() {
+    () => {
       isLeft = true
-      return leave(source)
+      return source ? source.return() : left
     }
-  })
+  )
 }
 
 /** The events that `open` leads to; it is called once, when the first one is asked for. */
 export function openEvents<Event>(open: () => Promise<AsyncIterable<Event>>): AsyncIterable<Event> {
-  let opening: Promise<AsyncIterator<Event>> | undefined
-  let source: AsyncIterator<Event> | undefined
+  let opening: Promise<EventIterator<Event>> | undefined
+  let source: EventIterator<Event> | undefined
   let isLeft = false
-  const openOnce = async () => {
-    source = (await open())[Symbol.asyncIterator]()
+  const opened = (events: AsyncIterable<Event>) => {
+    source = begin(events)
     return source
   }
-  return iterable<Event>({
-    next() {
-      if (isLeft) return Promise.resolve(over)
-      if (source) return source.next()
-      opening ??= openOnce()
-      return opening.then((opened) => opened.next())
+  return new EventIterator<Event>(
+    () => {
+      if (isLeft) return over
+      if (source) return source.advance()
+      opening ??= open().then(opened)
+      return opening.then((events) => events.advance())
     },
-    async return() {
+    async () => {
       isLeft = true
-      return leave(await opening?.catch(() => undefined))
+      const events = await opening?.catch(() => undefined)
+      return events ? events.return() : over
     }
-  })
+  )
 }
 
 /**
- * The events of `begin`, which is called when the first one is asked for. `ended` is called once when they have ended, failed or been
+ * The events of `open`, which is called when the first one is asked for. `ended` is called once when they have ended, failed or been
  * left, and not at all where they were never begun. It is told whether they came to their end; what it returns is waited for.
  */
 export function untilOver<Event>(
-  begin: () => AsyncIterable<Event>,
+  open: () => AsyncIterable<Event>,
   ended: (isThrough: boolean) => Promise<void> | void
 ): AsyncIterable<Event> {
-  let source: AsyncIterator<Event> | undefined
+  let source: EventIterator<Event> | undefined
   let isOver = false
   const end = (isThrough: boolean) => {
     if (isOver) return undefined
     isOver = true
     return source && ended(isThrough)
   }
-  const settle = (result: IteratorResult<Event>): IteratorResult<Event> | Promise<IteratorResult<Event>> => {
+  const settle = (result: IteratorResult<Event>): Next<Event> => {
     const ending = result.done ? end(true) : undefined
     return ending ? ending.then(() => result) : result
   }
@@ -90,25 +94,26 @@ export function untilOver<Event>(
     await end(false)
     throw error
   }
-  return iterable<Event>({
-    next() {
-      if (isOver) return Promise.resolve(over)
+  return new EventIterator<Event>(
+    () => {
+      if (isOver) return over
       try {
-        source ??= begin()[Symbol.asyncIterator]()
+        source ??= begin(open())
+        const next = source.advance()
+        return next instanceof Promise ? next.then(settle, fail) : settle(next)
       } catch (error) {
         return fail(error)
       }
-      return source.next().then(settle, fail)
     },
-    async return() {
+    async () => {
       try {
-        await source?.return?.()
+        await source?.return()
       } finally {
         await end(false)
       }
       return over
     }
-  })
+  )
 }
 
 /** Events passed on while they are ready; the first one that is not, and all behind it, go through `prepare`. */
@@ -117,26 +122,68 @@ export function untilUnready<Event>(
   isReady: (event: Event) => boolean,
   prepare: (rest: AsyncIterable<Event>) => AsyncIterable<Event>
 ): AsyncIterable<Event> {
-  const source = events[Symbol.asyncIterator]()
-  let prepared: AsyncIterator<Event> | undefined
-  const pass = (result: IteratorResult<Event>): IteratorResult<Event> | Promise<IteratorResult<Event>> => {
+  const source = begin(events)
+  let prepared: EventIterator<Event> | undefined
+  const pass = (result: IteratorResult<Event>): Next<Event> => {
     if (result.done || isReady(result.value)) return result
-    prepared = prepare(startingWith(result.value, () => iterable(source), source))[Symbol.asyncIterator]()
-    return prepared.next()
+    prepared = begin(prepare(startingWith(result.value, () => source, source)))
+    return prepared.advance()
   }
-  return iterable<Event>({
-    next: () => (prepared ? prepared.next() : source.next().then(pass)),
-    return: () => leave(prepared ?? source)
-  })
+  return new EventIterator<Event>(
+    () => (prepared ? prepared.advance() : andThen(source.advance(), pass)),
+    () => (prepared ?? source).return()
+  )
+}
+
+/** The next event, or the end; a promise only where it is not here yet. */
+type Next<Event> = IteratorResult<Event> | Promise<IteratorResult<Event>>
+
+/** Owns where its events come from. To those who do not know it, an iterator like any other. */
+class EventIterator<Event> implements AsyncIterableIterator<Event> {
+  /** Like `next`, but gives at once, and throws at once, what is known already. */
+  readonly advance: () => Next<Event>
+  readonly #leave: () => Promise<IteratorReturnResult<undefined>>
+
+  constructor(advance: () => Next<Event>, leave: () => Promise<IteratorReturnResult<undefined>>) {
+    this.advance = advance
+    this.#leave = leave
+  }
+
+  next(): Promise<IteratorResult<Event>> {
+    try {
+      return Promise.resolve(this.advance())
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  return(): Promise<IteratorReturnResult<undefined>> {
+    return this.#leave()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
+
+function begin<Event>(events: AsyncIterable<Event>): EventIterator<Event> {
+  return asEventIterator(events[Symbol.asyncIterator]())
+}
+
+function asEventIterator<Event>(source: AsyncIterator<Event>): EventIterator<Event> {
+  if (source instanceof EventIterator) return source
+  return new EventIterator<Event>(
+    () => source.next(),
+    async () => {
+      await source.return?.()
+      return over
+    }
+  )
+}
+
+function andThen<From, To>(next: Next<From>, step: (result: IteratorResult<From>) => Next<To>): Next<To> {
+  return next instanceof Promise ? next.then(step) : step(next)
 }
 
 const over: IteratorReturnResult<undefined> = { done: true, value: undefined }
-
-function iterable<Event>(iterator: AsyncIterator<Event>): AsyncIterable<Event> {
-  return { [Symbol.asyncIterator]: () => iterator }
-}
-
-async function leave(source: AsyncIterator<unknown> | undefined): Promise<IteratorReturnResult<undefined>> {
-  await source?.return?.()
-  return over
-}
+const left = Promise.resolve(over)
