@@ -70,10 +70,16 @@ export async function* readJson(source: AsyncIterable<Uint8Array>, options: Lift
  * What `readJson` hands out of a document that is all in one chunk, at once; undefined where it has a string to lift, and where it is not
  * sound, so that only `readJson` can tell what comes before that.
  */
-export function readWholeJson(bytes: Uint8Array, options: LiftOptions): Extract<JsonPart, { kind: 'value' }>[] | undefined {
+export function readWholeJson(bytes: Uint8Array, options: LiftOptions): ValuePart[] | undefined {
+  return readPlainJson(asBuffer(bytes), options) ?? scanWholeJson(asBuffer(bytes), options)
+}
+
+type ValuePart = Extract<JsonPart, { kind: 'value' }>
+
+function scanWholeJson(bytes: Buffer, options: LiftOptions): ValuePart[] | undefined {
   const scanner = scannerFor(options)
-  const document = { chunk: asBuffer(bytes), offset: 0 }
-  const parts: Extract<JsonPart, { kind: 'value' }>[] = []
+  const document = { chunk: bytes, offset: 0 }
+  const parts: ValuePart[] = []
   try {
     for (let stop = scanner.scan(document); stop !== 'chunk_end'; stop = scanner.scan(document)) {
       if (stop === 'lift') return undefined
@@ -84,6 +90,37 @@ export function readWholeJson(bytes: Uint8Array, options: LiftOptions): Extract<
   } catch (error) {
     if (error instanceof JsonError) return undefined
     throw error
+  }
+}
+
+/** The same, parsed once, of a plain document in which nothing can be lifted and the keys that lead to what is emitted stand once at most. */
+function readPlainJson(bytes: Buffer, options: LiftOptions): ValuePart[] | undefined {
+  const text = plainText(bytes, limitsOf(options))
+  const [pattern, ...others] = options.emit ? patternsOf(options.emit) : []
+  if (text === undefined || others.length > 0) return undefined
+  const mayLift = patternsOf(options.lift).some((each) => each.every((step) => step === undefined || text.includes(`"${step}"`)))
+  const isRepeated = pattern?.some((step) => step !== undefined && text.indexOf(`"${step}"`) !== text.lastIndexOf(`"${step}"`))
+  if (mayLift || isRepeated) return undefined
+  const value = parseOrNothing(text)
+  if (value === undefined) return undefined
+  const parts: ValuePart[] = []
+  if (pattern) emitInto(parts, value, pattern, [])
+  parts.push({ kind: 'value', path: [], value })
+  return parts
+}
+
+/** The containers to which the rest of a pattern leads from a value. */
+function emitInto(parts: ValuePart[], value: JsonValue, pattern: JsonPattern, path: readonly (string | number)[]): void {
+  if (typeof value !== 'object' || value === null) return
+  if (path.length === pattern.length) {
+    parts.push({ kind: 'value', path, value })
+    return
+  }
+  const step = pattern[path.length]
+  if (Array.isArray(value)) {
+    if (step === undefined) for (const [index, item] of value.entries()) emitInto(parts, item, pattern, [...path, index])
+  } else if (step !== undefined && Object.hasOwn(value, step)) {
+    emitInto(parts, value[step] ?? null, pattern, [...path, step])
   }
 }
 
@@ -112,10 +149,33 @@ function scannerFor(options: LiftOptions): JsonScanner {
 const plainBytes = 16_384
 
 /** A small document that cannot be beyond a limit, and holds no forbidden key, however it is made; undefined for any other one. */
-function parsePlain(bytes: Buffer, { maxDepth, maxKeys, maxBytes }: JsonLimits): JsonValue | undefined {
+function parsePlain(bytes: Buffer, limits: JsonLimits): JsonValue | undefined {
+  const text = plainText(bytes, limits)
+  return text === undefined ? undefined : parseOrNothing(text)
+}
+
+function plainText(bytes: Buffer, { maxDepth, maxKeys, maxBytes }: JsonLimits): string | undefined {
   if (bytes.length > plainBytes || bytes.length > maxBytes || bytes.length / 4 > maxKeys || !isUtf8(bytes)) return undefined
   const text = bytes.toString('utf8')
-  if (/\\|__proto__|prototype/.test(text) || text.split(/[[{]/, maxDepth + 2).length > maxDepth + 1) return undefined
+  // Both forbidden keys hold the word.
+  if (text.includes('\\') || text.includes('proto') || holdsMore(text, maxDepth)) return undefined
+  return text
+}
+
+/** Whether a text holds more brackets than so many that open something, inside of strings or not. */
+function holdsMore(text: string, count: number): boolean {
+  let left = count
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if ((code === openBrace || code === openBracket) && --left < 0) return true
+  }
+  return false
+}
+
+const openBracket = 0x5b
+const openBrace = 0x7b
+
+function parseOrNothing(text: string): JsonValue | undefined {
   try {
     return JSON.parse(text)
   } catch {

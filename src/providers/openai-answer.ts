@@ -58,9 +58,9 @@ async function* fromParts(parts: AsyncIterable<JsonPart>, context: AnswerContext
 interface Reading {
   /** Whether the image in a part, if there is one, is to be opened. */
   wants(part: JsonPart): boolean
-  take(part: JsonPart, image: ImageLink | ImageBody | undefined): Iterable<ProviderEvent>
+  take(part: JsonPart, image: ImageLink | ImageBody | undefined): readonly ProviderEvent[]
   /** To be called behind the last part. Throws where there was no image. */
-  end(): Iterable<ProviderEvent>
+  end(): readonly ProviderEvent[]
 }
 
 function createReading(context: AnswerContext): Reading {
@@ -85,29 +85,32 @@ function createReading(context: AnswerContext): Reading {
       isWanted = !isOpened && position < context.n
       return isWanted
     },
-    *take(part, image) {
+    take(part, image) {
       if (part.kind === 'value' && part.path.length === 0) document = isObject(part.value) ? part.value : {}
-      if (isPassed(part)) return
+      if (isPassed(part)) return []
+      const events: ProviderEvent[] = []
       if (image) {
         isOpened = true
         images += 1
-        yield* held.splice(0)
-        yield { kind: 'image', index, image }
+        events.push(...held.splice(0), { kind: 'image', index, image })
       }
-      if (part.kind === 'lifted') return
-      if (isOpened) yield* detailsOf(part.value, index)
+      if (part.kind === 'lifted') return events
+      if (isOpened) events.push(...detailsOf(part.value, index))
       else if (isWanted) {
         held.push(noImage(part.value, index, context))
         for (const category of categoriesOf(part.value, context)) categories.add(category)
       }
-      if (images > 0) yield* held.splice(0)
+      if (images > 0) events.push(...held.splice(0))
       index = Number(part.path[1]) + 1
       isOpened = false
+      return events
     },
-    *end() {
+    end() {
       if (images === 0) throw withoutImages(document, held, [...categories], context)
-      for (let missing = index; missing < context.n; missing++) yield noImage(document, missing, context)
-      yield completed(document, index, context)
+      const events: ProviderEvent[] = []
+      for (let missing = index; missing < context.n; missing++) events.push(noImage(document, missing, context))
+      events.push(completed(document, index, context))
+      return events
     }
   }
 }
@@ -167,14 +170,14 @@ async function* onlyChunk(chunk: Uint8Array): AsyncIterable<Uint8Array> {
   yield chunk
 }
 
-function* detailsOf(item: JsonValue, index: number): Iterable<ProviderEvent> {
-  if (!isObject(item)) return
+function detailsOf(item: JsonValue, index: number): ProviderEvent[] {
+  if (!isObject(item)) return []
   const { b64_json, url, revised_prompt, ...rest } = item
   const providerFields = withoutNulls(rest)
   const revisedPrompt = typeof revised_prompt === 'string' ? revised_prompt : ''
   const unnamed = Object.keys(providerFields).length > 0
-  if (!unnamed && revisedPrompt === '') return
-  yield { kind: 'image_details', index, ...(revisedPrompt === '' ? {} : { revisedPrompt }), ...(unnamed ? { providerFields } : {}) }
+  if (!unnamed && revisedPrompt === '') return []
+  return [{ kind: 'image_details', index, ...(revisedPrompt !== '' && { revisedPrompt }), ...(unnamed && { providerFields }) }]
 }
 
 /** Why an image is missing, from its item, or from the whole answer where it has no item. */
