@@ -19,7 +19,10 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Logger {
   const destination = options.destination ?? batchedOutput()
   const secrets = (options.secrets ?? []).filter((secret) => secret.length >= 8)
-  const scrub = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line).replace(keyShaped, '[secret]')
+  const scrub = (line: string) => {
+    const known = secrets.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line)
+    return keyBeginning.test(known) ? known.replace(keyShaped, '[secret]') : known
+  }
   return pino(
     { level: options.level, base: null, timestamp: createIsoTime(), serializers: { err: describeError } },
     { write: (line) => destination.write(scrub(line)) }
@@ -27,11 +30,11 @@ export function createLog(options: LogOptions): Logger {
 }
 
 /**
- * Standard output, written to at most every 50 ms, or when 8 KiB are there: each write goes through another thread and costs more than
+ * Standard output, written to at most every 50 ms, or when 32 KiB are there: each write goes through another thread and costs more than
  * making the line. What is left is written when the process exits, which pino sees to.
  */
 function batchedOutput(): DestinationStream {
-  const output = pino.destination({ dest: 1, sync: false, minLength: 8_192 })
+  const output = pino.destination({ dest: 1, sync: false, minLength: 32_768, maxWrite: 65_536 })
   let isAwaited = false
   const flush = () => {
     isAwaited = false
@@ -63,6 +66,9 @@ function createIsoTime(): () => string {
 
 /** `sk-…` and `Bearer …` as OpenAI, Stability and this server write keys, and `whsec_…`, which signs callbacks. */
 const keyShaped = /\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}|\bwhsec_[A-Za-z0-9+/=]{12,}|(?<=[Bb]earer )[^\s"\\]{8,}/g
+
+/** Stands in everything that is shaped so, and in hardly anything else: most lines need not be looked through for the whole of it. */
+const keyBeginning = /[spr]k-|whsec_|earer /
 
 interface DescribedError {
   name: string

@@ -15,6 +15,7 @@ import { StructSchema } from '@bufbuild/protobuf/wkt'
 import { oneof_wire_name } from '../../gen/atelier/v1/options_pb.ts'
 import { gatewayError } from '../errors.ts'
 import { enumValue, textFormat, wireName } from './wire-names.ts'
+import { zeroMessage } from './zero-message.ts'
 
 export interface DecodeOptions {
   /** Fields that do not exist in this JSON dialect; a key of that name is unknown. */
@@ -34,7 +35,7 @@ export interface Decoded<Desc extends DescMessage> {
  * `text_format` from strings, null as unset. Throws INVALID_PARAMETER where a known field has a value of the wrong type.
  */
 export function decodeMessage<Desc extends DescMessage>(type: Desc, json: JsonObject, options: DecodeOptions = {}): Decoded<Desc> {
-  const message = create(type)
+  const message = zeroMessage(type)
   const unknown: JsonObject = {}
   const readers = readersOf(type)
   const target = message as unknown as Record<string, unknown>

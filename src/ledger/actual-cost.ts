@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import type { Pricing } from '../../gen/atelier/v1/catalog_pb.ts'
 import { type Cost, type CostLine, CostSchema, PriceUnit, Quality, type TokenDetails, type Usage } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { copyMessage } from '../contract/copy-message.ts'
 import type { GenerationEvent } from '../events.ts'
 import { estimateCost, type Order } from './estimate.ts'
 import { costOf, findPrice, sumOf } from './price.ts'
@@ -65,7 +66,7 @@ function split(total: bigint, details: TokenDetails | undefined, usual: 'text' |
 function asMade(request: GenerateImagesRequest, { resolved }: Ending): GenerateImagesRequest {
   const quality = resolved?.quality && resolved.quality !== Quality.AUTO ? resolved.quality : undefined
   if (!resolved?.size && quality === undefined) return request
-  const made = { ...request }
+  const made = copyMessage(request)
   if (resolved?.size) made.sizeSelector = { case: 'dimensions', value: resolved.size }
   if (quality !== undefined) made.quality = quality
   return made

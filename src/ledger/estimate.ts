@@ -100,11 +100,11 @@ function unpriced(model: string, traits: ImageTraits, chosen: boolean): string {
 }
 
 function spell({ quality, size, tier }: ImageTraits): string {
-  const words = [wireName(QualitySchema, quality), size && `${size.width}x${size.height}`, wireName(ResolutionSchema, tier)]
-  return words
-    .filter((word) => word !== undefined)
-    .map((word) => `, ${word}`)
-    .join('')
+  let text = ''
+  for (const word of [wireName(QualitySchema, quality), size && `${size.width}x${size.height}`, wireName(ResolutionSchema, tier)]) {
+    if (word !== undefined) text += `, ${word}`
+  }
+  return text
 }
 
 function partialImages({ request, n }: Order, { lines, outputTokens }: Pricing, traits: ImageTraits): CostLine[] {

@@ -1,5 +1,6 @@
 import { Quality, Size, Style } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
+import { copyMessage } from '../contract/copy-message.ts'
 
 export interface WithDefaults {
   request: GenerateImagesRequest
@@ -14,7 +15,7 @@ export interface WithDefaults {
 export function withContractDefaults(request: GenerateImagesRequest, name: string, servedByKnown: boolean): WithDefaults {
   const defaulted = new Set<string>()
   if (!name.startsWith('dall-e-')) return { request, defaulted }
-  const out = { ...request }
+  const out = copyMessage(request)
   const isOpen = (param: string) => request.providerOptions?.[param] === undefined
   if (out.sizeSelector.case === undefined && out.resolution === 0 && isOpen('size')) {
     out.sizeSelector = { case: 'size', value: Size.SIZE_1024X1024 }

@@ -15,6 +15,7 @@ import {
 } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import { DeliveryForm, type ModelCapabilities, type SizeRule } from '../../gen/atelier/v1/model_pb.ts'
+import { copyMessage } from '../contract/copy-message.ts'
 import { wireName } from '../contract/wire-names.ts'
 import type { WishedOutput } from './plan.ts'
 import { convertible, translateFormat } from './translate-format.ts'
@@ -56,7 +57,7 @@ export type Warn = (kind: WarningKind, param: string, message: string) => void
 export function translate(request: GenerateImagesRequest, serving: ServingModel, promised: Promised): Translation {
   const warnings: Warning[] = []
   const warn: Warn = (kind, param, message) => warnings.push(create(WarningSchema, { kind, param, message }))
-  const out = { ...request }
+  const out = copyMessage(request)
   translateOptions(out, serving, warn)
   const { name, can } = serving
   // Whether an unknown model honours the format shows in its answer.

@@ -1,5 +1,4 @@
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
-import type { StoredRequest } from '../../gen/atelier/v1/stored_pb.ts'
 import type { Call } from '../call.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { PlannedRun } from '../tasks/run-order.ts'
@@ -18,17 +17,7 @@ export function createGenerateImages({ planGeneration, runner }: GenerateImagesD
   return (request: GenerateImagesRequest, call: Call, ways: RequestWays): AsyncIterable<GenerationEvent> => {
     const { traceId = '', isRepetition = false, permanentLinks } = ways
     const planned = planGeneration(request, ways, call)
-    let stored: StoredRequest | undefined
-    const order = {
-      ...planned,
-      traceId,
-      isRepetition,
-      // Only a runner that keeps tasks asks for it.
-      get stored() {
-        stored ??= storedRequest({ case: 'generation', value: request }, permanentLinks)
-        return stored
-      }
-    }
-    return runner.run(order, call)
+    const stored = storedRequest({ case: 'generation', value: request }, permanentLinks)
+    return runner.run({ ...planned, stored, traceId, isRepetition }, call)
   }
 }

@@ -5,9 +5,11 @@ import type { Logger } from '../log.ts'
 import type { HttpResponse } from './listener.ts'
 import type { RequestRecord } from './request-record.ts'
 
-export interface CallOptions extends Pick<Call, 'choice' | 'metadata'> {
+export interface CallOptions {
   record: Pick<RequestRecord, 'id' | 'traceId' | 'credential' | 'fail'>
   caller: Caller
+  choice?: Call['choice'] | undefined
+  metadata?: Call['metadata'] | undefined
   headers: IncomingHttpHeaders
   /** Unix milliseconds after which the caller waits no longer; Infinity where it did not say. */
   deadlineMs: number
@@ -40,13 +42,11 @@ export function openCall({ record, caller, headers, deadlineMs, choice, metadata
   record.traceId = traceIdOf(headers.traceparent)
   let own: Logger | undefined
   let answered: Promise<boolean> | undefined
-  return {
+  const call: Call = {
     id: record.id,
     caller,
     signal: controller.signal,
     deadlineMs,
-    ...(choice && { choice }),
-    ...(metadata !== undefined && { metadata }),
     get answered() {
       answered ??= isGone(response)
         ? Promise.resolve(isWhole(response))
@@ -67,6 +67,9 @@ export function openCall({ record, caller, headers, deadlineMs, choice, metadata
       return own
     }
   }
+  if (choice) call.choice = choice
+  if (metadata !== undefined) call.metadata = metadata
+  return call
 }
 
 /**

@@ -184,12 +184,13 @@ export function createRestHandler(routes: readonly RestRoute[], deps: RestDeps) 
     const authenticated = deps.authenticator.authenticate(request.headers)
     record.caller = authenticated.caller
     requireScope(record.caller, wanted.scope)
-    const { traceId, deadlineMs, ...said } = readCallHeaders(request.headers, authenticated, wanted, deps.choices)
+    const { traceId, deadlineMs, choice, metadata } = readCallHeaders(request.headers, authenticated, wanted, deps.choices)
     exchange.traceId = traceId
     exchange.call = openCall({
-      ...said,
       record,
       caller: record.caller,
+      choice,
+      metadata,
       headers: request.headers,
       deadlineMs: Math.min(deadlineMs, restDeadlineMs(request.headers)),
       response,
