@@ -8,6 +8,7 @@ import { type ImageBody, imageFromBase64 } from '../images/image-body.ts'
 import { type JsonPart, readJson, readWholeJson } from '../images/read-json.ts'
 import type { UpstreamBody } from '../upstream/client.ts'
 import type { ErrorContext } from './error-answer.ts'
+import { httpUrl } from './http-url.ts'
 import { toInlineError } from './openai-errors.ts'
 import { takeResolved, takeUsage } from './openai-fields.ts'
 import type { ProviderEvent } from './provider.ts'
@@ -154,16 +155,15 @@ function resume(head: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncIterabl
 function openLink(item: JsonValue, context: AnswerContext): ImageLink | ImageBody | undefined {
   if (!isObject(item) || isFlagged(item)) return undefined
   const { url, mime_type } = item
-  const absolute = typeof url === 'string' && url !== '' ? URL.parse(url, context.baseUrl) : null
-  if (typeof url !== 'string' || !absolute) return undefined
+  if (typeof url !== 'string' || url === '') return undefined
   const inline = /^data:([^,;]*)[^,]*;base64,/.exec(url)
   if (inline)
     return withUpstreamErrors(
       imageFromBase64(onlyChunk(Buffer.from(url.slice(inline[0].length), 'latin1')), imageType(inline[1])),
       context.provider
     )
-  if (absolute.protocol !== 'https:' && absolute.protocol !== 'http:') return undefined
-  return { url: absolute.href, mediaType: imageType(mime_type) }
+  const absolute = httpUrl(url, context.baseUrl)
+  return absolute === undefined ? undefined : { url: absolute, mediaType: imageType(mime_type) }
 }
 
 async function* onlyChunk(chunk: Uint8Array): AsyncIterable<Uint8Array> {
