@@ -35,7 +35,9 @@ export interface Order {
 
 /** What a call, or a whole request, asks of the model that serves it. */
 export function orderOf({ model, pricing, info }: Candidate, { request, n, inputs }: Work): Order {
-  return { model, pricing, capabilities: info.capabilities, request, n, ...(inputs && { inputs }) }
+  const order: Order = { model, pricing, capabilities: info.capabilities, request, n }
+  if (inputs) order.inputs = inputs
+  return order
 }
 
 /**

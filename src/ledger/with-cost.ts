@@ -17,6 +17,6 @@ export function withCost<Event extends GenerationEvent>(
     if (event.kind === 'image') delivered += 1
     if (event.kind !== 'completed') return event
     const cost = costOf(delivered, event)
-    return { ...event, ...more?.(), ...(cost && { cost }) }
+    return Object.assign({ ...event }, more?.(), cost && { cost })
   })
 }

@@ -1,5 +1,5 @@
 import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
-import { ImageOutcome, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
+import { ImageOutcome, type Warning, WarningKind, WarningSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { isObject } from '../contract/json-object.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 import { listEvents } from '../events/event-iterators.ts'
@@ -177,7 +177,10 @@ function detailsOf(item: JsonValue, index: number): ProviderEvent[] {
   const revisedPrompt = typeof revised_prompt === 'string' ? revised_prompt : ''
   const unnamed = Object.keys(providerFields).length > 0
   if (!unnamed && revisedPrompt === '') return []
-  return [{ kind: 'image_details', index, ...(revisedPrompt !== '' && { revisedPrompt }), ...(unnamed && { providerFields }) }]
+  const details: ProviderEvent = { kind: 'image_details', index }
+  if (revisedPrompt !== '') details.revisedPrompt = revisedPrompt
+  if (unnamed) details.providerFields = providerFields
+  return [details]
 }
 
 /** Why an image is missing, from its item, or from the whole answer where it has no item. */
@@ -227,14 +230,17 @@ export function completed(document: JsonObject, items: number, context: AnswerCo
   const unnamed = withoutNulls(rest)
   const resolved = takeResolved(unnamed)
   const usage = takeUsage(unnamed)
-  const message = `the provider ${context.provider} returned ${items} images instead of ${context.n}: the first ${context.n} are delivered`
-  return {
-    kind: 'completed',
-    ...(usage ? { usage } : {}),
-    ...(resolved ? { resolved } : {}),
-    ...(items > context.n ? { warnings: [create(WarningSchema, { kind: WarningKind.IGNORED, param: 'n', message })] } : {}),
-    ...(Object.keys(unnamed).length > 0 ? { providerFields: unnamed } : {})
-  }
+  const event: ProviderEvent = { kind: 'completed' }
+  if (usage) event.usage = usage
+  if (resolved) event.resolved = resolved
+  if (items > context.n) event.warnings = [tooMany(items, context)]
+  if (Object.keys(unnamed).length > 0) event.providerFields = unnamed
+  return event
+}
+
+function tooMany(items: number, { provider, n }: AnswerContext): Warning {
+  const message = `the provider ${provider} returned ${items} images instead of ${n}: the first ${n} are delivered`
+  return create(WarningSchema, { kind: WarningKind.IGNORED, param: 'n', message })
 }
 
 function imageType(mediaType: JsonValue | undefined): string {

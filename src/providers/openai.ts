@@ -40,14 +40,14 @@ export function createOpenAIProvider(options: OpenAIOptions, deps: { client: Ups
     const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
     const fields = dialect.namesModel ? toWire(work) : withoutModel(toWire(work))
     const form = work.inputs && multipartBody(toForm(fields, work.inputs))
+    const sent = {
+      ...configuredHeaders(headers, attempt),
+      accept: 'application/json',
+      'content-type': form?.contentType ?? 'application/json'
+    }
     const request = {
       path: dialect.path(work.upstreamModel, form ? 'edits' : 'generations'),
-      headers: {
-        ...configuredHeaders(headers, attempt),
-        accept: 'application/json',
-        'content-type': form?.contentType ?? 'application/json',
-        ...(credential === '' ? {} : dialect.authorize(credential))
-      },
+      headers: credential === '' ? sent : Object.assign(sent, dialect.authorize(credential)),
       body: form ?? JSON.stringify(fields)
     }
     const response = await postUpstream(deps.client, request, attempt, context, toProviderError)
@@ -95,14 +95,11 @@ export function toWire(work: Work): JsonObject {
     partial_images,
     ...fields
   } = encodeMessage(GenerateImagesRequestSchema, request)
-  const typed: JsonObject = {
-    model: upstreamModel,
-    ...fields,
-    ...(size === undefined ? {} : { [request.sizeSelector.case === 'aspectRatio' ? 'aspect_ratio' : 'size']: size }),
-    n,
-    ...(partial_images ? { stream: true, partial_images } : {})
-  }
-  return { ...typed, ...further, ...typed }
+  const typed: JsonObject = { model: upstreamModel, ...fields }
+  if (size !== undefined) typed[request.sizeSelector.case === 'aspectRatio' ? 'aspect_ratio' : 'size'] = size
+  typed.n = n
+  if (partial_images) Object.assign(typed, { stream: true, partial_images })
+  return request.providerOptions ? { ...typed, ...further, ...typed } : typed
 }
 
 function withoutModel({ model: _, ...body }: JsonObject): JsonObject {

@@ -23,7 +23,7 @@ export async function postUpstream(
   toError: (answer: ErrorAnswer, context: ErrorContext) => GatewayError
 ): Promise<UpstreamResponse> {
   const { signal, timeoutMs, log } = attempt
-  const response = await client.send({ method: 'POST', ...request, signal, timeoutMs })
+  const response = await client.send({ ...request, method: 'POST', signal, timeoutMs })
   const { status, headers } = response
   const answered = { provider: context.provider, status, upstreamRequestId: [headers['x-request-id']].flat()[0]?.slice(0, 200) }
   if (status >= 200 && status <= 299) {

@@ -31,12 +31,10 @@ export function readCallHeaders(
   const callsProvider = rpcs.some((rpc) => providerRpcs.has(rpc))
   const chooser = { caller, ...(providerKey !== undefined && { providerKey }) }
   const choice = concernsModels ? choices.ofHeaders(asked, chooser, callsProvider) : undefined
-  return {
-    traceId,
-    deadlineMs: timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs,
-    ...(metadata !== undefined && { metadata }),
-    ...(choice && { choice })
-  }
+  const read: CallHeaders = { traceId, deadlineMs: timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs }
+  if (metadata !== undefined) read.metadata = metadata
+  if (choice) read.choice = choice
+  return read
 }
 
 /** Those that call a provider, or tell what such a call would cost. */

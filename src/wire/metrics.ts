@@ -21,13 +21,24 @@ export function createMetrics(deps: MetricsDeps): Metrics & { readonly tasks: Ta
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
   const labelNames = ['route', 'provider', 'model', 'outcome'] as const
-  const requests = new Counter({ name: 'atelier_requests_total', help: 'Requests that have ended.', labelNames, registers })
-  const inFlight = new Gauge({ name: 'atelier_requests_in_flight', help: 'Requests that have begun and not ended.', registers })
-  const bytes = new Counter({
+  const ended = createTotals<(typeof labelNames)[number]>()
+  new Counter({ name: 'atelier_requests_total', help: 'Requests that have ended.', labelNames, registers, collect: ended.fill })
+  let inFlight = 0
+  new Gauge({
+    name: 'atelier_requests_in_flight',
+    help: 'Requests that have begun and not ended.',
+    registers,
+    collect() {
+      this.set(inFlight)
+    }
+  })
+  const bytes = createTotals<'route'>()
+  new Counter({
     name: 'atelier_response_bytes_total',
     help: 'Bytes of answers and images sent.',
     labelNames: ['route'],
-    registers
+    registers,
+    collect: bytes.fill
   })
   const seconds = new Histogram({
     name: 'atelier_request_duration_seconds',
@@ -40,18 +51,39 @@ export function createMetrics(deps: MetricsDeps): Metrics & { readonly tasks: Ta
   const nameOf = (model: string) => (model === '' || deps.models.has(model) ? model : 'other')
   const tasks = createTaskMetrics(registry, nameOf, deps)
   return {
-    began: () => inFlight.inc(),
+    began: () => {
+      inFlight += 1
+    },
     finished({ route, provider, model: asked, outcome, durationMs, bytes: sizeBytes }) {
       const model = nameOf(asked)
-      inFlight.dec()
-      requests.inc({ route, provider, model, outcome })
+      inFlight -= 1
+      ended.add(`${route} ${provider} ${model} ${outcome}`, () => ({ route, provider, model, outcome }), 1)
       seconds.observe({ route, provider, model }, durationMs / 1000)
-      bytes.inc({ route }, sizeBytes)
+      bytes.add(route, () => ({ route }), sizeBytes)
     },
     tasks,
     async render() {
       await tasks.refresh()
       return { contentType: registry.contentType, text: await registry.metrics() }
+    }
+  }
+}
+
+/** Sums by labels, as they are asked for: a counter would look at the names of all labels, and put their values together, for each request. */
+function createTotals<Label extends string>() {
+  const totals = new Map<string, { labels: Record<Label, string>; sum: number }>()
+  return {
+    add(key: string, labelsOf: () => Record<Label, string>, value: number): void {
+      let total = totals.get(key)
+      if (!total) {
+        total = { labels: labelsOf(), sum: 0 }
+        totals.set(key, total)
+      }
+      total.sum += value
+    },
+    fill(this: Counter<Label>): void {
+      this.reset()
+      for (const { labels, sum } of totals.values()) this.inc(labels, sum)
     }
   }
 }
