@@ -38,14 +38,12 @@ export function attempt(
   const provider = providers.get(candidate.provider)
   if (!provider) throw keyMissing(candidate)
   const context: AttemptContext = {
+    ...record,
     credential: credential.secret,
     isForeignKey: credential.kind === 'organization' || credential.kind === 'request',
     signal: call.signal,
     timeoutMs: Math.min(provider.timeoutMs ?? plan.timeoutMs ?? defaultTimeoutMs, Math.max(1, call.deadlineMs - Date.now())),
-    get log() {
-      return call.log
-    },
-    ...record
+    log: call.log
   }
   const backend = backendOf(provider, call.choice)
   return jobId !== undefined && backend.resume ? backend.resume(jobId, part.work, context) : backend.run(part.work, context)

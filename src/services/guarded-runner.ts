@@ -53,16 +53,15 @@ export function createGuardedRunner<Guarded extends Runner | TaskRunner>(gates: 
       throw error
     }
     const enterFrom = (first: number): Leave | Promise<Leave> => {
-      for (const [index, gate] of gates.entries()) {
-        if (index < first) continue
-        const entered = gate.enter(order, call)
+      for (let index = first; index < gates.length; index++) {
+        const entered = gates[index]?.enter(order, call)
         if (entered instanceof Promise) {
           return entered.then((leave) => {
             leaves.push(leave)
             return enterFrom(index + 1)
           })
         }
-        leaves.push(entered)
+        if (entered) leaves.push(entered)
       }
       return leaveAll
     }

@@ -120,7 +120,9 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
   }
 
   return (req, res) => {
-    const path = (req.url ?? '').split('?', 1)[0] ?? ''
+    const { url = '' } = req
+    const query = url.indexOf('?')
+    const path = query === -1 ? url : url.slice(0, query)
     const handler = handlers.get(path)
     if (!handler && !isRpc(req, path)) return false
     void serve(req, res, path, handler)
@@ -129,12 +131,12 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
 }
 
 const services = [...guardedServices, Health, ServerReflection, ServerReflectionAlpha]
-const serviceNames = services.map(({ typeName }) => typeName)
+const servicePrefixes = services.map(({ typeName }) => `/${typeName}/`)
 const describedFiles = [...services.map(({ file }) => file), file_atelier_v1_error, file_google_rpc_error_details]
 
 /** Whether a request that no handler takes should be told so as an RPC. */
 function isRpc(req: HttpRequest, path: string): boolean {
-  if (serviceNames.some((name) => path.startsWith(`/${name}/`))) return true
+  if (servicePrefixes.some((prefix) => path.startsWith(prefix))) return true
   return /^application\/(?:grpc|connect\+|proto)/.test(req.headers['content-type'] ?? '')
 }
 

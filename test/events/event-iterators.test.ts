@@ -5,6 +5,34 @@ test('changes every event', async () => {
   expect(await collect(mapEvents(listEvents([1, 2, 3]), (event) => `${event}`))).toEqual(['1', '2', '3'])
 })
 
+test('passes events that are here through every layer at once', async () => {
+  const layered = untilOver(
+    () =>
+      startingWith(0, () =>
+        untilUnready(
+          mapEvents(listEvents([1]), (event) => event * 2),
+          () => true,
+          (rest) => rest
+        )
+      ),
+    () => undefined
+  )
+  const events = iteratorOf(layered)
+  const order: unknown[] = []
+  for (let count = 0; count < 3; count++) void events.next().then(({ value }) => order.push(value))
+  await Promise.resolve().then(() => order.push('what was to come next'))
+  expect(order).toEqual([0, 2, undefined, 'what was to come next'])
+})
+
+test('throws at the one who asks what a layer throws at once', async () => {
+  const events = iteratorOf(
+    mapEvents(listEvents([1]), () => {
+      throw new Error('no')
+    })
+  )
+  await expect(events.next()).rejects.toThrow('no')
+})
+
 test('begins with the first event and asks for the others only then', async () => {
   let isAsked = false
   const events = iteratorOf(
