@@ -131,7 +131,8 @@ export function createRpcHandler(deps: RpcDeps, options: RpcOptions = {}): (req:
 }
 
 const services = [...guardedServices, Health, ServerReflection, ServerReflectionAlpha]
-const servicePrefixes = services.map(({ typeName }) => `/${typeName}/`)
+const serviceNames = services.map(({ typeName }) => typeName)
+const servicePrefixes = serviceNames.map((name) => `/${name}/`)
 const describedFiles = [...services.map(({ file }) => file), file_atelier_v1_error, file_google_rpc_error_details]
 
 /** Whether a request that no handler takes should be told so as an RPC. */
