@@ -101,6 +101,7 @@ function isWhole(response: HttpResponse): boolean {
 }
 
 function traceIdOf(traceparent: unknown): string {
-  const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/.exec(String(traceparent ?? ''))?.[1] ?? ''
+  if (traceparent === undefined) return ''
+  const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/.exec(String(traceparent))?.[1] ?? ''
   return /^0*$/.test(traceId) ? '' : traceId
 }

@@ -25,7 +25,8 @@ export function isRepetition(headers: IncomingHttpHeaders): boolean {
 
 /** Whether the caller asks for a task instead of waiting (RFC 7240, `Prefer: respond-async`). */
 export function prefersAsync(headers: IncomingHttpHeaders): boolean {
-  return String(headers.prefer ?? '')
+  if (headers.prefer === undefined) return false
+  return String(headers.prefer)
     .replace(/"[^"]*"/g, '')
     .split(',')
     .some((preference) => /^\s*respond-async\s*(?:;|$)/i.test(preference))
@@ -41,7 +42,9 @@ export const nothingIncluded: Included = { cost: false, warnings: false }
 
 /** Reads `x-atelier-include`, a list of `cost` and `warnings`. Refuses words that it does not know. */
 export function readIncluded(headers: IncomingHttpHeaders): Included {
-  const words = String(headers['x-atelier-include'] ?? '')
+  const written = headers['x-atelier-include']
+  if (written === undefined) return nothingIncluded
+  const words = String(written)
     .split(',')
     .map((word) => word.trim().toLowerCase())
     .filter((word) => word !== '')
