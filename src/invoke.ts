@@ -31,7 +31,7 @@ import {
 } from '../gen/atelier/v1/task_service_pb.ts'
 import { requireScope } from './admission/authenticate.ts'
 import { normalizeGenerateImages } from './admission/normalize.ts'
-import { createValidate } from './admission/validate.ts'
+import { validate } from './admission/validate.ts'
 import type { Call, NeededScope } from './call.ts'
 import { gatewayError } from './errors.ts'
 import { untilOver } from './events/event-iterators.ts'
@@ -83,16 +83,6 @@ export interface Services
  * one spelling, and a free place.
  */
 export function createOperations(options: { maxInFlight: number }, services: Services): Operations {
-  const validate = createValidate([
-    GenerateImagesRequestSchema,
-    GetModelRequestSchema,
-    GetTaskRequestSchema,
-    ListTasksRequestSchema,
-    CancelTaskRequestSchema,
-    WatchTaskRequestSchema,
-    RedeliverCallbackRequestSchema,
-    DeleteImageRequestSchema
-  ])
   let inFlight = 0
 
   /** The place is taken with the first event that is asked for. */

@@ -1,27 +1,13 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import type { Violation } from '@bufbuild/protovalidate'
 import { selectorOf } from '../contract/json.ts'
-import { createQuickCheck, type QuickCheck } from '../contract/quick-check.ts'
-import { validator } from '../contract/validator.ts'
+import { violationsOf } from '../contract/validator.ts'
 import { type GatewayError, gatewayError } from '../errors.ts'
 
 /** Checks a message against the rules that stand beside its fields in the schema; throws the first violation as a GatewayError. */
-export type Validate = <Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>) => void
-
-/** The rules of the `types` are compiled here and now, because that takes tens of milliseconds. */
-export function createValidate(types: readonly DescMessage[]): Validate {
-  for (const type of types) warm(type)
-  const quickChecks = new Map<DescMessage, QuickCheck<DescMessage>>(types.map((type) => [type, createQuickCheck(type)]))
-  return (type, message) => {
-    if (quickChecks.get(type)?.(message)) return
-    const result = validator.validate(type, message)
-    if (result.kind === 'invalid') throw toError(type, message, result.violations)
-    if (result.kind === 'error') throw result.error
-  }
-}
-
-function warm(type: DescMessage): void {
-  validator.validate(type, { $typeName: type.typeName } as MessageShape<DescMessage>)
+export function validate<Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>): void {
+  const violations = violationsOf(type, message)
+  if (violations.length > 0) throw toError(type, message, violations)
 }
 
 function toError(type: DescMessage, message: MessageShape<DescMessage>, violations: readonly Violation[]): GatewayError {

@@ -3,7 +3,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { resolve } from 'node:path'
 import type { Path } from '@bufbuild/protobuf/reflect'
 import { type Config, ConfigSchema, type PriceRule, type ProviderConfig, ProviderConfigSchema } from '../../gen/atelier/v1/config_pb.ts'
-import { validator } from '../contract/validator.ts'
+import { violationsOf } from '../contract/validator.ts'
 import { loadCatalog } from '../routing/catalog.ts'
 import { createAddressRules } from '../upstream/address-rules.ts'
 import { checkStorage } from './check-storage.ts'
@@ -15,9 +15,7 @@ export async function checkConfig(draft: Draft, options: { directory: string }):
   const report: Report = (path, problem) => {
     if (problem !== undefined) addProblem(draft, path, problem)
   }
-  const result = validator.validate(ConfigSchema, draft.config)
-  if (result.kind === 'error') throw result.error
-  for (const violation of result.violations ?? []) {
+  for (const violation of violationsOf(ConfigSchema, draft.config)) {
     report(pathText(violation.field), wordings[pathText(violation.field, true)] ?? violation.message)
   }
   report('listen', listenProblem(draft))

@@ -1,4 +1,4 @@
-import { type DescField, type DescMessage, getOption, type Message, type MessageShape } from '@bufbuild/protobuf'
+import { create, type DescEnum, type DescField, type DescMessage, getOption, type Message, type MessageShape } from '@bufbuild/protobuf'
 import { reflect } from '@bufbuild/protobuf/reflect'
 import { FeatureSet_FieldPresence, StructSchema } from '@bufbuild/protobuf/wkt'
 import {
@@ -6,8 +6,10 @@ import {
   type FieldRules,
   field as fieldRules,
   Ignore,
+  MapRulesSchema,
   message as messageRules,
   oneof as oneofRules,
+  RepeatedRulesSchema,
   StringRulesSchema,
   UInt32RulesSchema
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js'
@@ -53,21 +55,68 @@ function hasOnlyType({ cel, celExpression, required, ignore }: FieldRules): bool
 
 /** Undefined where the field has other than simple rules. */
 function compileValue(field: DescField, rules: FieldRules['type'], outer: readonly DescMessage[]): Check | undefined {
-  if (field.fieldKind === 'message') {
-    if (rules.case !== undefined || outer.includes(field.message)) return undefined
-    return field.message.typeName === StructSchema.typeName ? () => true : compileMessage(field.message, outer)
+  switch (field.fieldKind) {
+    case 'list':
+      return compileList(field, rules, outer)
+    case 'map':
+      return compileMap(field, rules, outer)
+    default:
+      return compileOne(field, rules, outer)
   }
-  if (field.fieldKind === 'list') return rules.case === undefined ? (value) => (value as unknown[]).length === 0 : undefined
-  if (field.fieldKind === 'map') return undefined
+}
+
+function compileList(field: ListField, rules: FieldRules['type'], outer: readonly DescMessage[]): Check | undefined {
+  const own = rules.case === 'repeated' ? rules.value : create(RepeatedRulesSchema)
+  if (rules.case !== undefined && !hasOnly(RepeatedRulesSchema, own, ['max_items', 'unique', 'items'])) return undefined
+  const item = own.unique ? never : compileElement(field, own.items, outer)
+  const most = own.maxItems || Number.POSITIVE_INFINITY
+  return (value) => {
+    const items = value as readonly unknown[]
+    return items.length <= most && items.every(item)
+  }
+}
+
+function compileMap(field: MapField, rules: FieldRules['type'], outer: readonly DescMessage[]): Check | undefined {
+  const own = rules.case === 'map' ? rules.value : create(MapRulesSchema)
+  if (rules.case !== undefined && !hasOnly(MapRulesSchema, own, ['keys', 'values'])) return undefined
+  const isKey = compileElement({ message: undefined, enum: undefined }, own.keys, outer)
+  const isValue = compileElement(field, own.values, outer)
+  return (value) => Object.entries(value as object).every(([key, each]) => isKey(key) && isValue(each))
+}
+
+type ListField = Extract<DescField, { fieldKind: 'list' }>
+type MapField = Extract<DescField, { fieldKind: 'map' }>
+
+function compileElement(element: Element, rules: FieldRules | undefined, outer: readonly DescMessage[]): Check {
+  if (rules && !hasOnlyType(rules)) return never
+  return compileOne(element, rules?.type ?? { case: undefined }, outer) ?? never
+}
+
+/** What a field is, or each of its elements; neither for a scalar. */
+interface Element {
+  message: DescMessage | undefined
+  enum: DescEnum | undefined
+}
+
+function compileOne(element: Element, rules: FieldRules['type'], outer: readonly DescMessage[]): Check | undefined {
+  const { message } = element
+  if (message) {
+    if (rules.case !== undefined || outer.includes(message)) return undefined
+    return message.typeName === StructSchema.typeName ? () => true : compileMessage(message, outer)
+  }
   switch (rules.case) {
     case undefined:
       return () => true
     case 'string': {
-      if (!hasOnly(StringRulesSchema, rules.value, ['min_len', 'max_len'])) return undefined
+      if (!hasOnly(StringRulesSchema, rules.value, ['min_len', 'max_len', 'pattern', 'in'])) return undefined
+      const { minLen, maxLen, in: choices } = rules.value
       // A character beyond U+FFFF counts once there and twice here.
-      const least = Number(rules.value.minLen) * 2 - 1
-      const most = rules.value.maxLen === 0n ? Number.POSITIVE_INFINITY : Number(rules.value.maxLen)
-      return (value) => typeof value === 'string' && value.length >= least && value.length <= most
+      const least = Number(minLen) * 2 - 1
+      const most = maxLen === 0n ? Number.POSITIVE_INFINITY : Number(maxLen)
+      // The library's expressions mean the same, as far as the schema uses them.
+      const pattern = new RegExp(rules.value.pattern, 'u')
+      const isChoice = (value: string) => choices.length === 0 || choices.includes(value)
+      return (value) => typeof value === 'string' && value.length >= least && value.length <= most && isChoice(value) && pattern.test(value)
     }
     case 'uint32': {
       if (!hasOnly(UInt32RulesSchema, rules.value, ['gte', 'lte'])) return undefined
@@ -77,8 +126,10 @@ function compileValue(field: DescField, rules: FieldRules['type'], outer: readon
     }
     case 'enum': {
       const { definedOnly, notIn } = rules.value
-      if (field.fieldKind !== 'enum' || !definedOnly || !hasOnly(EnumRulesSchema, rules.value, ['defined_only', 'not_in'])) return undefined
-      const allowed: ReadonlySet<unknown> = new Set(field.enum.values.map(({ number }) => number).filter((value) => !notIn.includes(value)))
+      if (!element.enum || !definedOnly || !hasOnly(EnumRulesSchema, rules.value, ['defined_only', 'not_in'])) return undefined
+      const allowed: ReadonlySet<unknown> = new Set(
+        element.enum.values.map(({ number }) => number).filter((value) => !notIn.includes(value))
+      )
       return (value) => allowed.has(value)
     }
     default:

@@ -1,5 +1,7 @@
-import type { DescMessage } from '@bufbuild/protobuf'
-import { createValidator, type Validator } from '@bufbuild/protovalidate'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import type { Validator, Violation } from '@bufbuild/protovalidate'
 import {
   BoolRulesSchema,
   BytesRulesSchema,
@@ -14,16 +16,48 @@ import {
   UInt32RulesSchema,
   UInt64RulesSchema
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js'
+import { createQuickCheck, type QuickCheck } from './quick-check.ts'
 
-/** Checks messages against the rules that stand beside their fields in the schema. There is one for the whole process, as it keeps what it compiles. */
-export const validator: Validator = createLeanValidator()
+/**
+ * What breaks the rules that stand beside the fields of a message in the schema; empty for a message that keeps them all. The library that
+ * tells is loaded for the first message that is not plainly valid, which costs 7 MB and some 50 ms, once.
+ */
+export function violationsOf<Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>): readonly Violation[] {
+  if (isPlainlyValid(type, message)) return []
+  const result = theValidator().validate(type, message)
+  if (result.kind === 'error') throw result.error
+  return result.violations ?? []
+}
+
+const isPlainlyValid = createQuickChecks()
+const theValidator = once(createLeanValidator)
+
+function createQuickChecks(): <Desc extends DescMessage>(type: Desc, message: MessageShape<Desc>) => boolean {
+  const checks = new Map<DescMessage, QuickCheck<DescMessage>>()
+  return (type, message) => {
+    let check = checks.get(type)
+    if (!check) {
+      check = createQuickCheck<DescMessage>(type)
+      checks.set(type, check)
+    }
+    return check(message)
+  }
+}
+
+function once<Value>(make: () => Value): () => Value {
+  let made: { value: Value } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
 
 /**
  * The library carries out the standard rules itself, but also parses the CEL text of each of them the first time it meets a rule of that kind,
- * used or not: half of all that a start would compute and allocate. So a type is planned without those texts.
+ * used or not: half of all that it would compute and allocate. So a type is planned without those texts.
  */
-function createLeanValidator(): Validator {
-  const validator = createValidator()
+export function createLeanValidator(): Validator {
+  const validator = loadLibrary().createValidator()
   const planned = new Set<DescMessage>()
   return {
     validate(type, message) {
@@ -32,6 +66,11 @@ function createLeanValidator(): Validator {
       return withoutTexts(() => validator.validate(type, message))
     }
   }
+}
+
+/** The same modules that `import` would load: `require` by name would load others, with a schema library of their own. */
+function loadLibrary(): typeof import('@bufbuild/protovalidate') {
+  return createRequire(import.meta.url)(fileURLToPath(import.meta.resolve('@bufbuild/protovalidate')))
 }
 
 /** Of every rule that the library carries out without CEL; not of `unique`, for which it needs CEL in lists of messages. */

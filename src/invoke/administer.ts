@@ -1,7 +1,7 @@
 import type { DescMethod, DescService, Message, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
 import { requireScope } from '../admission/authenticate.ts'
-import { createValidate } from '../admission/validate.ts'
+import { validate } from '../admission/validate.ts'
 import type { Call } from '../call.ts'
 import { toGatewayError } from '../errors.ts'
 
@@ -24,7 +24,6 @@ export type Administration<Service extends DescService> = {
 
 /** What happens to every request of an administrator: the key's scope, the schema's rules, and a log line that tells who did what. */
 export function administer<Service extends DescService>(service: Service, administration: Administration<Service>): AdministeredService {
-  const validate = createValidate(service.methods.map(({ input }) => input))
   const rpcs: Readonly<
     Record<string, (request: Message, note: (subject: Subject) => void) => Promise<MessageInitShape<DescMethod['output']>>>
   > = administration as never

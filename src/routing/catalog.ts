@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { type Catalog, type CatalogModel, CatalogSchema } from '../../gen/atelier/v1/catalog_pb.ts'
 import { decodeMessage } from '../contract/json.ts'
-import { validator } from '../contract/validator.ts'
+import { violationsOf } from '../contract/validator.ts'
 import { catalogFilesIn, readCatalogFile } from './catalog-file.ts'
 
 export interface CatalogOptions {
@@ -77,8 +77,8 @@ function decodeCatalog(document: JsonObject): Catalog {
 }
 
 function checkRules(catalog: Catalog): void {
-  const result = validator.validate(CatalogSchema, catalog)
-  if (result.kind !== 'valid') throw new Error(result.kind === 'invalid' ? result.violations.join('; ') : result.error.message)
+  const violations = violationsOf(CatalogSchema, catalog)
+  if (violations.length > 0) throw new Error(violations.join('; '))
 }
 
 function checkReplacements({ models }: Catalog): void {

@@ -1,16 +1,15 @@
-import { readdir } from 'node:fs/promises'
-import { type DescFile, type DescMessage, toBinary } from '@bufbuild/protobuf'
+import { type DescMessage, toBinary } from '@bufbuild/protobuf'
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
 import { createValidator } from '@bufbuild/protovalidate'
 import { file_buf_validate_validate } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { validator } from '../../src/contract/validator.ts'
-import { messages } from '../support/messages.ts'
+import { createLeanValidator } from '../../src/contract/validator.ts'
+import { messages, typesOfTheSchema } from '../support/messages.ts'
 
-const schemaDirectory = new URL('../../gen/atelier/v1/', import.meta.url)
 const rulesOfTheLibrary = toBinary(FileDescriptorProtoSchema, file_buf_validate_validate.proto)
 const libraryItself = createValidator()
+const validator = createLeanValidator()
 
 test.each(await typesOfTheSchema())('finds what the library finds: $typeName', (type) => {
   fc.assert(
@@ -26,11 +25,3 @@ test.each(await typesOfTheSchema())('finds what the library finds: $typeName', (
 test('leaves the descriptors as they were', () => {
   expect(toBinary(FileDescriptorProtoSchema, file_buf_validate_validate.proto)).toEqual(rulesOfTheLibrary)
 })
-
-async function typesOfTheSchema(): Promise<DescMessage[]> {
-  const names = (await readdir(schemaDirectory)).filter((name) => name.endsWith('_pb.ts'))
-  const files = await Promise.all(names.map((name) => import(new URL(name, schemaDirectory).href)))
-  return files.flatMap((exported: Record<string, DescFile>) =>
-    Object.entries(exported).flatMap(([name, file]) => (name.startsWith('file_') ? file.messages : []))
-  )
-}
