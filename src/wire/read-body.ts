@@ -10,7 +10,12 @@ import { refuseEncoded } from './body-chunks.ts'
  */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<JsonValue> {
   requireJson(request.headers['content-type'], request.headers['content-encoding'])
-  const bytes = await readBody(request, maxBytes)
+  const declaredBytes = Number(request.headers['content-length'] ?? 0)
+  // A declared length above the limit is refused before a byte is read.
+  if (declaredBytes > maxBytes) throw tooLarge(maxBytes)
+  // A small body comes right behind its headers, as soon as whoever handles these has returned.
+  if (declaredBytes > 0) await undefined
+  const bytes = takeWhole(request, declaredBytes) ?? (await readBody(request, maxBytes))
   try {
     return parseJson(bytes)
   } catch (error) {
@@ -27,16 +32,19 @@ function requireJson(contentType: string | undefined, contentEncoding: string | 
   refuseEncoded(contentEncoding)
 }
 
-/** A declared length above the limit is refused before a byte is read. */
-async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
-  const tooLarge = () => gatewayError('BODY_TOO_LARGE', { limitBytes: maxBytes })
-  const declaredBytes = Number(request.headers['content-length'] ?? 0)
-  if (declaredBytes > maxBytes) throw tooLarge()
-  // A small body has come with its headers, and needs neither listeners nor a time limit.
-  if (declaredBytes > 0 && request.readableLength === declaredBytes) {
-    const body: unknown = request.read()
-    if (body instanceof Uint8Array && body.length === declaredBytes) return body
-  }
+function tooLarge(limitBytes: number): Error {
+  return gatewayError('BODY_TOO_LARGE', { limitBytes })
+}
+
+/** The body, where all of it is here: it needs neither listeners nor a time limit. */
+function takeWhole(request: IncomingMessage, declaredBytes: number): Uint8Array | undefined {
+  if (declaredBytes === 0 || request.readableLength !== declaredBytes) return undefined
+  const body: unknown = request.read()
+  return body instanceof Uint8Array && body.length === declaredBytes ? body : undefined
+}
+
+function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+  if (request.destroyed) throw gatewayError('CANCELLED', {}, { outcome: 'not_sent' })
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let sizeBytes = 0
@@ -47,7 +55,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uin
     }
     const onData = (chunk: Buffer) => {
       sizeBytes += chunk.length
-      if (sizeBytes > maxBytes) settle(() => reject(tooLarge()))
+      if (sizeBytes > maxBytes) settle(() => reject(tooLarge(maxBytes)))
       else chunks.push(chunk)
     }
     const onEnd = () => settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, sizeBytes)))

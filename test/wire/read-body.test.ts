@@ -1,4 +1,6 @@
-import type { IncomingMessage } from 'node:http'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { afterEach, expect, test, vi } from 'vitest'
 import { readJsonBody } from '../../src/wire/read-body.ts'
@@ -22,6 +24,29 @@ test('forgets the minute once the body is there', async () => {
   request.end('{"n":1}')
   expect(await readJsonBody(request as unknown as IncomingMessage, 1000)).toEqual({ n: 1 })
   expect(vi.getTimerCount()).toBe(0)
+})
+
+test('takes a small body of each request on a connection without listening for it', async () => {
+  const bodies: unknown[] = []
+  const server = createServer(async (request, response) => {
+    const body = await readJsonBody(request, 1000)
+    bodies.push({ body, flowing: request.readableFlowing })
+    response.end('taken')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const client = connect(port, '127.0.0.1')
+  for (const body of ['{"n":1}', '{"n":2}']) {
+    client.write(`POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\n${body}`)
+    expect(String(await once(client, 'data'))).toContain('taken')
+  }
+  client.destroy()
+  server.close()
+  expect(bodies).toEqual([
+    { body: { n: 1 }, flowing: null },
+    { body: { n: 2 }, flowing: null }
+  ])
 })
 
 test('takes a body that has come with its headers without waiting, and leaves the request ended', async () => {
