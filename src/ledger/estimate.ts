@@ -14,7 +14,7 @@ import type { ModelCapabilities } from '../../gen/atelier/v1/model_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
 import type { EditInputs, InputImage, Work } from '../providers/provider.ts'
 import type { Candidate } from '../routing/models.ts'
-import type { Shape } from '../routing/size.ts'
+import { type Shape, spellSize } from '../routing/size.ts'
 import { imageChoices } from './image-choices.ts'
 import { costOf, findPrice, type ImageTraits, priceImage, sumOf } from './price.ts'
 
@@ -42,36 +42,49 @@ export function orderOf({ model, pricing, info }: Candidate, { request, n, input
 
 /**
  * What an order will cost at the catalog's prices. Where the model chooses the size or the quality it is the price of the dearest choice,
- * and where one of the choices has no known price, the whole cost is not known. The estimate is shared and must not be changed, nor must
- * the request be once it was asked for.
+ * and where one of the choices has no known price, the whole cost is not known. The estimate is shared and must not be changed.
  */
 export const estimateCost = createEstimator()
 
-/** Remembers the last estimate for each request: a gate, a rate limit, a reservation and the bill all ask for the same one. */
+/** Remembers what orders of the same kind cost at the same prices: besides the parameters it takes the length of the prompt, and nothing else. */
 function createEstimator(): (order: Order) => CostEstimate {
-  const remembered = new WeakMap<GenerateImagesRequest, { order: Order; estimate: CostEstimate }>()
+  const remembered = new WeakMap<Pricing, Map<string, Remembered>>()
   return (order) => {
-    const last = remembered.get(order.request)
-    if (last && isSame(last.order, order)) return last.estimate
-    const estimate = calculate(order)
-    remembered.set(order.request, { order, estimate })
+    const { pricing, capabilities } = order
+    if (!pricing) return unknown(`no price is known for ${order.model}`)
+    let known = remembered.get(pricing)
+    if (!known) {
+      known = new Map()
+      remembered.set(pricing, known)
+    }
+    const kind = kindOf(order, pricing)
+    const last = known.get(kind)
+    if (last && last.capabilities === capabilities) return last.estimate
+    const estimate = calculate(order, pricing)
+    if (known.size >= mostRemembered) known.clear()
+    known.set(kind, { capabilities, estimate })
     return estimate
   }
 }
 
-function isSame(one: Order, other: Order): boolean {
-  return (
-    one.n === other.n &&
-    one.model === other.model &&
-    one.pricing === other.pricing &&
-    one.capabilities === other.capabilities &&
-    one.inputs === other.inputs
-  )
+interface Remembered {
+  capabilities: ModelCapabilities | undefined
+  estimate: CostEstimate
 }
 
-function calculate(order: Order): CostEstimate {
-  const { pricing, n } = order
-  if (!pricing) return unknown(`no price is known for ${order.model}`)
+const mostRemembered = 1_000
+
+/** All that an estimate depends on besides prices and capabilities. */
+function kindOf(order: Order, pricing: Pricing): string {
+  const { model, request, n, inputs } = order
+  const { sizeSelector, quality, resolution, partialImages = 0 } = request
+  const size = sizeSelector.case === 'dimensions' ? spellSize(sizeSelector.value) : sizeSelector.case === 'size' ? sizeSelector.value : ''
+  const kind = `${n} ${quality} ${resolution} ${size} ${partialImages} ${promptTokens(order, pricing)} ${model}`
+  return inputs ? `${kind} ${inputs.inputFidelity} ${inputs.images.map(spellSize).join(' ')}` : kind
+}
+
+function calculate(order: Order, pricing: Pricing): CostEstimate {
+  const { n } = order
   const choices = imageChoices(order.request, order.capabilities)
   const priced: { traits: ImageTraits; line: CostLine }[] = []
   for (const traits of choices) {
@@ -118,11 +131,15 @@ function partialImages({ request, n }: Order, { lines, outputTokens }: Pricing, 
 /** English takes about four bytes for a token, and so, within a third, do other languages in UTF-8. */
 const bytesPerToken = 4
 
-function textInput(order: Order, { lines, outputTokens }: Pricing): CostLine[] {
-  const price = findPrice(lines, PriceUnit.TEXT_INPUT_TOKEN)
-  if (!price) return []
-  const prompt = Math.ceil(Buffer.byteLength(order.request.prompt) / bytesPerToken) + (outputTokens?.promptOverhead ?? 0)
-  return [costOf(price, prompt * callsOf(order), 'prompt, about one token for 4 bytes')]
+function textInput(order: Order, pricing: Pricing): CostLine[] {
+  const price = findPrice(pricing.lines, PriceUnit.TEXT_INPUT_TOKEN)
+  return price ? [costOf(price, promptTokens(order, pricing) * callsOf(order), 'prompt, about one token for 4 bytes')] : []
+}
+
+/** 0 where prompts cost nothing. */
+function promptTokens({ request }: Order, { lines, outputTokens }: Pricing): number {
+  if (!findPrice(lines, PriceUnit.TEXT_INPUT_TOKEN)) return 0
+  return Math.ceil(Buffer.byteLength(request.prompt) / bytesPerToken) + (outputTokens?.promptOverhead ?? 0)
 }
 
 function imageInput(order: Order, { lines, imageInputTokens }: Pricing): CostLine[] {
