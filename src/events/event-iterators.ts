@@ -13,6 +13,26 @@ export function mapEvents<From, To>(events: AsyncIterable<From>, change: (event:
   )
 }
 
+/**
+ * Calls `take` with each event in turn, and waits for events that are not here yet and for the promises that it returns. Throws what `events`
+ * throws; where `take` does, it leaves `events` and throws that.
+ */
+export async function forEachEvent<Event>(events: AsyncIterable<Event>, take: (event: Event) => Promise<void> | undefined): Promise<void> {
+  const source = begin(events)
+  for (;;) {
+    const next = source.advance()
+    const result = next instanceof Promise ? await next : next
+    if (result.done) return
+    try {
+      const taken = take(result.value)
+      if (taken) await taken
+    } catch (error) {
+      await source.return().catch(() => undefined)
+      throw error
+    }
+  }
+}
+
 /** Events that are all here. */
 export function listEvents<Event>(events: readonly Event[]): AsyncIterable<Event> {
   const source = events.values()
@@ -49,24 +69,24 @@ export function startingWith<Event>(first: Event, rest: () => AsyncIterable<Even
 
 /** The events that `open` leads to; it is called once, when the first one is asked for. */
 export function openEvents<Event>(open: () => Promise<AsyncIterable<Event>>): AsyncIterable<Event> {
-  let opening: Promise<EventIterator<Event>> | undefined
+  let opening: Promise<AsyncIterable<Event>> | undefined
   let source: EventIterator<Event> | undefined
   let isLeft = false
   const opened = (events: AsyncIterable<Event>) => {
-    source = begin(events)
+    source ??= begin(events)
     return source
   }
   return new EventIterator<Event>(
     () => {
       if (isLeft) return over
       if (source) return source.advance()
-      opening ??= open().then(opened)
-      return opening.then((events) => events.advance())
+      opening ??= open()
+      return opening.then((events) => opened(events).advance())
     },
     async () => {
       isLeft = true
       const events = await opening?.catch(() => undefined)
-      return events ? events.return() : over
+      return events ? opened(events).return() : over
     }
   )
 }

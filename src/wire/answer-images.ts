@@ -54,27 +54,26 @@ export async function answerImages(exchange: Exchange, asked: AskedImages, opera
   }
   if (raw || (stream && !message.responseFormat)) message.responseFormat = ResponseFormat.B64_JSON
   const events = begin(asked.operation(message), call, waysOf(exchange, notes), operations)
-  await writeImages(events, exchange, { raw, include, ...(stream && { events: asked.events }), message })
+  await writeImages(events, exchange, { raw, include, events: stream ? asked.events : undefined, message })
 }
 
 interface Form {
   raw: boolean
   include: Included
-  events?: SseOptions['operation'] | undefined
+  events: SseOptions['operation'] | undefined
   message: GenerateImagesRequest
 }
 
-async function writeImages(events: AsyncIterable<GenerationEvent>, exchange: Exchange, form: Form): Promise<void> {
+function writeImages(events: AsyncIterable<GenerationEvent>, exchange: Exchange, form: Form): Promise<void> {
   const { response, record, call, dialect } = exchange
-  if (form.raw) await writeRawImage(events, response, record)
-  else if (form.events) {
+  if (form.raw) return writeRawImage(events, response, record)
+  if (form.events) {
     const toError = (thrown: unknown) => errorOfCall(thrown, call)
-    await writeImagesSse(events, response, record, { operation: form.events, asked: askedOf(form.message), keepAliveMs, toError })
-  } else {
-    const { include } = form
-    const options = dialect === 'enveloped' ? { include, envelope: (event: { taskId: string }) => envelope(exchange, event) } : { include }
-    await writeImagesJson(events, response, record, options)
+    return writeImagesSse(events, response, record, { operation: form.events, asked: askedOf(form.message), keepAliveMs, toError })
   }
+  const { include } = form
+  const options = dialect === 'enveloped' ? { include, envelope: (event: { taskId: string }) => envelope(exchange, event) } : { include }
+  return writeImagesJson(events, response, record, options)
 }
 
 /** Well under the 60 seconds after which proxies cut silent connections. */
@@ -92,12 +91,12 @@ function begin(operation: TaskOrder['operation'], call: Call, ways: RequestWays,
 }
 
 function waysOf({ request, traceId, dialect }: Exchange, notes: readonly Warning[]): RequestWays {
-  return {
-    ...(traceId !== '' && { traceId }),
-    ...(dialect === 'enveloped' && { permanentLinks: true }),
-    ...(isRepetition(request.headers) && { isRepetition: true }),
-    ...(notes.length > 0 && { notes })
-  }
+  const ways: RequestWays = {}
+  if (traceId !== '') ways.traceId = traceId
+  if (dialect === 'enveloped') ways.permanentLinks = true
+  if (isRepetition(request.headers)) ways.isRepetition = true
+  if (notes.length > 0) ways.notes = notes
+  return ways
 }
 
 /** An answer that is the image itself has no place for anything beside it. */

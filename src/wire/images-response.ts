@@ -3,6 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { type Cost, type Warning, WarningKindSchema } from '../../gen/atelier/v1/image_pb.ts'
 import { wireName } from '../contract/wire-names.ts'
 import { gatewayError } from '../errors.ts'
+import { forEachEvent } from '../events/event-iterators.ts'
 import { type GenerationEvent, isImageBody } from '../events.ts'
 import type { ImageBody } from '../images/image-body.ts'
 import { sniffMediaType } from '../images/media-type.ts'
@@ -36,7 +37,11 @@ export async function writeImagesJson(
   let pending = ''
   let itemOpen = false
   let items = 0
-  for await (const event of events) {
+  const writeImage = async (image: ImageBody) => {
+    await writeBody(image, 'base64', `${pending}{"b64_json":"`, response, record)
+    pending = '"'
+  }
+  await forEachEvent(events, (event) => {
     switch (event.kind) {
       case 'accepted':
         record.accept(event)
@@ -48,12 +53,8 @@ export async function writeImagesJson(
         pending += `${itemOpen ? '}' : ''}${items === 0 ? '' : ','}`
         itemOpen = true
         items += 1
-        if (isImageBody(event.image)) {
-          await writeBody(event.image, 'base64', `${pending}{"b64_json":"`, response, record)
-          pending = '"'
-        } else {
-          pending += `{"url":${JSON.stringify(event.image.url)}`
-        }
+        if (isImageBody(event.image)) return writeImage(event.image)
+        pending += `{"url":${JSON.stringify(event.image.url)}`
         break
       case 'image_details': {
         const fields = { ...event.providerFields, ...(event.revisedPrompt === undefined ? {} : { revised_prompt: event.revisedPrompt }) }
@@ -67,7 +68,7 @@ export async function writeImagesJson(
         warnings.push(...(event.warnings ?? []))
         // What became known only after the headers were sent is told in any case.
         const isLate = response.headersSent && event.warnings !== undefined && event.warnings.length > 0
-        const included = { ...include, warnings: include.warnings || isLate }
+        const included = isLate ? { ...include, warnings: true } : include
         const fields = { ...encodeCompleted(event, missing), ...encodeIncluded(included, event.cost, warnings) }
         const rest = JSON.stringify(fields).slice(1, -1)
         pending += `${itemOpen ? '}' : ''}]${rest === '' ? '' : `,${rest}`}}`
@@ -77,7 +78,8 @@ export async function writeImagesJson(
         }
       }
     }
-  }
+    return undefined
+  })
   finish(response, pending, 'application/json', record)
 }
 

@@ -64,12 +64,13 @@ export function encodeIncluded(
   warnings: readonly Warning[],
   credentials: readonly CredentialKind[] = []
 ): JsonObject {
+  if (!include.cost && !include.warnings && credentials.length === 0) return {}
   const fields = {
     ...(include.cost ? { cost: cost ? encodeMessage(CostSchema, cost) : null } : {}),
     ...(include.warnings ? { warnings: warnings.map((warning) => encodeMessage(WarningSchema, warning)) } : {}),
     ...(credentials.length > 0 ? { credential: credentials.map((kind) => wireName(CredentialKindSchema, kind)).join(', ') } : {})
   }
-  return Object.keys(fields).length > 0 ? { atelier: fields } : {}
+  return { atelier: fields }
 }
 
 /** Both objects in one; where both have an object under the same key, that too. The second one wins. */
