@@ -1,4 +1,4 @@
-import type { Logger } from './log.ts'
+import type { Log } from './log.ts'
 
 /**
  * What an API key allows. `generate`: generations, estimates and the list of models; `edit`: edits, variations and uploads;
@@ -73,6 +73,6 @@ export interface Call {
    */
   calledWith?(credentials: readonly CredentialUse[]): void
   /** Resolves when the answer is over: whether all of it reached the caller. Unset where there is no connection to tell. */
-  answered?: Promise<boolean>
-  log: Logger
+  answered?(): Promise<boolean>
+  log: Log
 }

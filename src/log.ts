@@ -2,6 +2,22 @@ import pino, { type DestinationStream, type Logger } from 'pino'
 
 export type { Logger } from 'pino'
 
+/** Where the parts of a request write what they have to tell. */
+export interface Log {
+  error(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  info(fields: object, message: string): void
+  debug(fields: object, message: string): void
+}
+
+/** Writes lines that begin with these fields, as a child of `log` does, and unlike that costs nearly nothing as long as there are none. */
+export function withFields(log: Logger, fields: object): Log {
+  const at = (level: keyof Log) => (more: object, message: string) => {
+    if (log.isLevelEnabled(level)) log[level]({ ...fields, ...more }, message)
+  }
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') }
+}
+
 export interface LogOptions {
   /** Least severe level to write. */
   level: string

@@ -23,9 +23,18 @@ export async function postUpstream(
   toError: (answer: ErrorAnswer, context: ErrorContext) => GatewayError
 ): Promise<UpstreamResponse> {
   const { signal, timeoutMs, log } = attempt
-  const response = await client.send({ ...request, method: 'POST', signal, timeoutMs })
+  const response = await client.send({
+    method: 'POST',
+    path: request.path,
+    headers: request.headers,
+    body: request.body,
+    signal,
+    timeoutMs
+  })
   const { status, headers } = response
-  const answered = { provider: context.provider, status, upstreamRequestId: [headers['x-request-id']].flat()[0]?.slice(0, 200) }
+  const requestId = headers['x-request-id']
+  const upstreamRequestId = (Array.isArray(requestId) ? requestId[0] : requestId)?.slice(0, 200)
+  const answered = { provider: context.provider, status, upstreamRequestId }
   if (status >= 200 && status <= 299) {
     log.debug(answered, 'upstream answered')
     return response

@@ -2,7 +2,7 @@ import type { InputFidelity } from '../../gen/atelier/v1/image_pb.ts'
 import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import type { GenerationEvent } from '../events.ts'
 import type { StoredImage } from '../images/image-body.ts'
-import type { Logger } from '../log.ts'
+import type { Log } from '../log.ts'
 
 /** A provider backend: one adapter bound to one base URL. */
 export interface Provider {
@@ -67,7 +67,7 @@ export interface AttemptContext {
   signal: AbortSignal
   /** Longest time for the whole call, its body included. */
   timeoutMs: number
-  log: Logger
+  log: Log
   /**
    * Names the job; the call may go on only when the promise has resolved. Providers that are `resumable` call it once, as soon as they know.
    * Unset where nothing is recorded.

@@ -4,7 +4,7 @@ import { OnDisconnect } from '../../gen/atelier/v1/image_service_pb.ts'
 import { type StoredImage, StoredImageSchema, type StoredResult, StoredResultSchema } from '../../gen/atelier/v1/stored_pb.ts'
 import { type Call, type Caller, type CredentialUse, ownerOf, type ProviderChoice } from '../call.ts'
 import { type GatewayError, gatewayError, toGatewayError } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import type { Log } from '../log.ts'
 import type { ProviderEvent } from '../providers/provider.ts'
 import type { BlobMeta } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool.ts'
@@ -35,7 +35,7 @@ export interface ExecutableTask {
   keepSeconds: number
   /** Seconds for which the record of a failure is kept. */
   keepFailureSeconds: number
-  log: Logger
+  log: Log
 }
 
 export interface ExecutionOptions {

@@ -137,7 +137,7 @@ export function createTaskRunner(options: RunnerOptions, deps: RunnerDeps): Task
         const keepSeconds = isKeyed
           ? keyedSeconds
           : Math.max(options.keepResultsSeconds, plan.form === 'url' ? order.wish.linkLifetimeSeconds : 0)
-        void (call.answered ?? Promise.resolve(isThrough)).then((isWhole) =>
+        void (call.answered?.() ?? Promise.resolve(isThrough)).then((isWhole) =>
           isWhole ? isThrough && store.delivered(taskId, keepSeconds) : store.lost(taskId)
         )
       }

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from '../log.ts'
+import type { Log } from '../log.ts'
 import type { Provider } from '../providers/provider.ts'
 
 /**
  * Asks a provider to stop a job that nobody wants any more. `rejected` where it says that the job was stopped, so that nothing is billed;
  * `unknown` where that came too late, failed, or took longer than 5 s. Never rejects.
  */
-export async function stopJob(jobId: string, backend: Provider, credential: string, log: Logger): Promise<'rejected' | 'unknown'> {
+export async function stopJob(jobId: string, backend: Provider, credential: string, log: Log): Promise<'rejected' | 'unknown'> {
   const limit = new AbortController()
   try {
     const asked = backend.cancel?.(jobId, { credential, signal: limit.signal, timeoutMs: limitMs, log })

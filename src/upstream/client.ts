@@ -19,7 +19,7 @@ export interface UpstreamRequest {
   /** Below the base URL, beginning with a slash; may hold a query. */
   path: string
   headers: Record<string, string>
-  body?: string | Uint8Array | StreamedBody
+  body?: string | Uint8Array | StreamedBody | undefined
   /** Stops the request and its answer. */
   signal: AbortSignal
   /** For all of it: the wait for a connection, the answer and the reading of its body. */

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Call, Caller } from '../call.ts'
 import { deadlineExceeded, GatewayError, gatewayError, toGatewayError } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, withFields } from '../log.ts'
 import type { HttpResponse } from './listener.ts'
 import type { RequestRecord } from './request-record.ts'
 
@@ -37,35 +37,27 @@ export function openCall({ record, caller, headers, deadlineMs, choice, metadata
   }
   if (isGone(response)) close()
   // Before the listener that closes the record.
-  else response.prependOnceListener('close', close)
+  else response.prependListener('close', close)
 
   record.traceId = traceIdOf(headers.traceparent)
-  let own: Logger | undefined
-  let answered: Promise<boolean> | undefined
   const call: Call = {
     id: record.id,
     caller,
     signal: controller.signal,
     deadlineMs,
-    get answered() {
-      answered ??= isGone(response)
-        ? Promise.resolve(isWhole(response))
-        : new Promise((resolve) => response.once('close', () => resolve(isWhole(response))))
-      return answered
+    answered: async () => {
+      if (!isGone(response)) await new Promise((resolve) => response.once('close', resolve))
+      return isWhole(response)
     },
     tell: (header, value) => {
       if (!response.headersSent) (response as ServerResponse).setHeader(header, value)
     },
     calledWith: (credentials) => {
       record.credential = credentials.map(({ kind, id }) => (id === '' ? kind : `${kind}:${id}`)).join(', ')
-      const kinds = new Set(credentials.map(({ kind }) => kind))
-      if (!response.headersSent) (response as ServerResponse).setHeader('x-atelier-credential', [...kinds].join(', '))
+      const kinds = credentials.map(({ kind }) => kind).filter((kind, index, all) => all.indexOf(kind) === index)
+      if (!response.headersSent) (response as ServerResponse).setHeader('x-atelier-credential', kinds.join(', '))
     },
-    get log() {
-      // Most requests have nothing to log besides their one line, and a logger of one's own costs microseconds.
-      own ??= log.child(record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })
-      return own
-    }
+    log: withFields(log, record.traceId === '' ? { request: record.id } : { request: record.id, trace: record.traceId })
   }
   if (choice) call.choice = choice
   if (metadata !== undefined) call.metadata = metadata

@@ -13,7 +13,7 @@ import { createTaskMachine, endOf, type MachineProcess, orderOf, received } from
 function caller(process: MachineProcess, order: ReturnType<typeof orderOf>) {
   const connection = new AbortController()
   const answered = Promise.withResolvers<boolean>()
-  const call = createCall({ signal: connection.signal, answered: answered.promise })
+  const call = createCall({ signal: connection.signal, answered: () => answered.promise })
   return {
     got: received(process.runner.run(order, call)),
     leave() {

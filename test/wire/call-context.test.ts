@@ -27,7 +27,7 @@ async function start(answer: (response: ServerResponse, call: Call) => void) {
     answer(response, call)
   })
   onTestFinished(() => listener[Symbol.asyncDispose]())
-  return { ...(await listener.listen()), answered: async () => (await opened).answered, call: () => opened }
+  return { ...(await listener.listen()), answered: async () => (await opened).answered?.(), call: () => opened }
 }
 
 const large = Buffer.alloc(32 * 1024 * 1024)
