@@ -1,7 +1,7 @@
-import { create } from '@bufbuild/protobuf'
 import { type Dimensions, SizeSchema } from '../../gen/atelier/v1/image_pb.ts'
-import { type GenerateImagesRequest, GenerateImagesRequestSchema } from '../../gen/atelier/v1/image_service_pb.ts'
+import type { GenerateImagesRequest } from '../../gen/atelier/v1/image_service_pb.ts'
 import { ModelSchema } from '../../gen/atelier/v1/model_pb.ts'
+import { copyMessage } from '../contract/copy-message.ts'
 import { enumValue } from '../contract/wire-names.ts'
 
 /**
@@ -12,7 +12,10 @@ export function normalizeGenerateImages(request: GenerateImagesRequest): Generat
   const modelSelector = normalizeModel(request.modelSelector)
   const sizeSelector = normalizeSize(request.sizeSelector)
   if (modelSelector === request.modelSelector && sizeSelector === request.sizeSelector) return request
-  return create(GenerateImagesRequestSchema, { ...request, modelSelector, sizeSelector })
+  const normalized = copyMessage(request)
+  normalized.modelSelector = modelSelector
+  normalized.sizeSelector = sizeSelector
+  return normalized
 }
 
 function normalizeModel(selector: GenerateImagesRequest['modelSelector']): GenerateImagesRequest['modelSelector'] {

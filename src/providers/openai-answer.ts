@@ -66,7 +66,7 @@ interface Reading {
 
 function createReading(context: AnswerContext): Reading {
   const held: NoImage[] = []
-  const categories = new Set<string>()
+  const categories: string[] = []
   let document: JsonObject = {}
   let images = 0
   let index = 0
@@ -99,7 +99,7 @@ function createReading(context: AnswerContext): Reading {
       if (isOpened) events.push(...detailsOf(part.value, index))
       else if (isWanted) {
         held.push(noImage(part.value, index, context))
-        for (const category of categoriesOf(part.value, context)) categories.add(category)
+        categories.push(...categoriesOf(part.value, context))
       }
       if (images > 0) events.push(...held.splice(0))
       index = Number(part.path[1]) + 1
@@ -107,7 +107,7 @@ function createReading(context: AnswerContext): Reading {
       return events
     },
     end() {
-      if (images === 0) throw withoutImages(document, held, [...categories], context)
+      if (images === 0) throw withoutImages(document, held, [...new Set(categories)], context)
       const events: ProviderEvent[] = []
       for (let missing = index; missing < context.n; missing++) events.push(noImage(document, missing, context))
       events.push(completed(document, index, context))

@@ -78,12 +78,11 @@ export function createModels(options: ModelsOptions, deps: { catalog: readonly C
   const configured = options.providers.filter((provider) => provider.apiKey !== '' || !asksForKey(provider, deps.catalog))
   const byDefault = configured.map(({ name }) => name)
   let latest: { dayNumber: number; day: string; ofProviders: Map<string, Models> } | undefined
-  const today = (callable: readonly string[]): Models => {
+  const today = (callable: readonly string[], key: string): Models => {
     const nowMs = now()
     const dayNumber = Math.floor(nowMs / dayMs)
     if (latest?.dayNumber !== dayNumber) latest = { dayNumber, day: new Date(nowMs).toISOString().slice(0, 10), ofProviders: new Map() }
     const { day, ofProviders } = latest
-    const key = callable.join(' ')
     const known = ofProviders.get(key)
     if (known) return known
     const models = modelsOn(day, callable, options, deps.catalog)
@@ -91,12 +90,20 @@ export function createModels(options: ModelsOptions, deps: { catalog: readonly C
     ofProviders.set(key, models)
     return models
   }
-  const of = (callable: readonly string[]): Models => ({
-    list: () => today(callable).list(),
-    get: (name) => today(callable).get(name),
-    resolve: (writtenName) => today(callable).resolve(writtenName)
-  })
-  today(byDefault)
+  let last: { callable: readonly string[]; models: Models } | undefined
+  const of = (callable: readonly string[]): Models => {
+    // Organizations without keys of their own share one list.
+    if (last?.callable === callable) return last.models
+    const key = callable.join(' ')
+    const models: Models = {
+      list: () => today(callable, key).list(),
+      get: (name) => today(callable, key).get(name),
+      resolve: (writtenName) => today(callable, key).resolve(writtenName)
+    }
+    last = { callable, models }
+    return models
+  }
+  of(byDefault).list()
   return { ...of(byDefault), of }
 }
 

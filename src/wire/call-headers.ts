@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Authenticated } from '../admission/authenticate.ts'
-import type { Call, NeededScope } from '../call.ts'
+import type { Call, NeededScope, Scope } from '../call.ts'
 import { readPortkeyHeaders } from './portkey-headers.ts'
 import type { ProviderChoices } from './provider-choice.ts'
 
@@ -27,14 +27,18 @@ export function readCallHeaders(
 ): CallHeaders {
   const asked = readPortkeyHeaders(headers)
   const { traceId, metadata, timeoutMs } = asked
-  const concernsModels = [scope].flat().some((each) => each === 'generate' || each === 'edit')
+  const concernsModels = typeof scope === 'string' ? isForModels(scope) : scope.some(isForModels)
   const callsProvider = rpcs.some((rpc) => providerRpcs.has(rpc))
-  const chooser = { caller, ...(providerKey !== undefined && { providerKey }) }
+  const chooser = providerKey === undefined ? { caller } : { caller, providerKey }
   const choice = concernsModels ? choices.ofHeaders(asked, chooser, callsProvider) : undefined
   const read: CallHeaders = { traceId, deadlineMs: timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs }
   if (metadata !== undefined) read.metadata = metadata
   if (choice) read.choice = choice
   return read
+}
+
+function isForModels(scope: Scope): boolean {
+  return scope === 'generate' || scope === 'edit'
 }
 
 /** Those that call a provider, or tell what such a call would cost. */

@@ -14,7 +14,7 @@ export interface Http1Options {
 
 interface Connection {
   /** Answers that are not finished. */
-  open: Set<ServerResponse>
+  open: ServerResponse[]
   lastRequest: IncomingMessage | undefined
   refused: boolean
 }
@@ -46,10 +46,10 @@ export function createHttp1(options: Http1Options, handle: (req: IncomingMessage
     const connection = connections.get(socket)
     if (connection) {
       connection.lastRequest = req
-      connection.open.add(res)
-      res.once('close', () => {
-        connection.open.delete(res)
-        if (draining && connection.open.size === 0) socket.destroySoon()
+      connection.open.push(res)
+      res.on('close', () => {
+        connection.open.splice(connection.open.indexOf(res), 1)
+        if (draining && connection.open.length === 0) socket.destroySoon()
       })
     }
     if (draining) res.shouldKeepAlive = false
@@ -60,7 +60,7 @@ export function createHttp1(options: Http1Options, handle: (req: IncomingMessage
     const connection = connections.get(socket)
     if (connection?.refused) return
     if (connection) connection.refused = true
-    const answered = connection?.open.values().some((res) => res.headersSent)
+    const answered = connection?.open.some((res) => res.headersSent)
     if (!socket.writable || answered || error.code === 'ECONNRESET') socket.destroy()
     else {
       socket.write(rawAnswer(refusalOf(error, options)))
@@ -70,7 +70,7 @@ export function createHttp1(options: Http1Options, handle: (req: IncomingMessage
 
   return {
     adopt(socket) {
-      const connection: Connection = { open: new Set(), lastRequest: undefined, refused: false }
+      const connection: Connection = { open: [], lastRequest: undefined, refused: false }
       connections.set(socket, connection)
       socket.once('close', () => connections.delete(socket))
       // Node closes with this after a connection's last answer. While the client still sends, that resets the connection, and the
@@ -84,7 +84,7 @@ export function createHttp1(options: Http1Options, handle: (req: IncomingMessage
       draining = true
       for (const [socket, { open }] of connections) {
         for (const res of open) res.shouldKeepAlive = false
-        if (open.size === 0) socket.destroy()
+        if (open.length === 0) socket.destroy()
       }
     },
     [Symbol.dispose]() {

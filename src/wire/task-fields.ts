@@ -12,6 +12,7 @@ export interface TaskFields {
 /** Takes `callback_url` and `trace_id` out of a body. Throws INVALID_PARAMETER where they are no strings, or a trace id that cannot be kept. */
 export function takeTaskFields(body: JsonValue): TaskFields {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return { callbackUrl: '', traceId: '', rest: body }
+  if (!('callback_url' in body) && !('trace_id' in body)) return { callbackUrl: '', traceId: '', rest: body }
   const { callback_url = null, trace_id = null, ...rest } = body satisfies JsonObject
   return {
     traceId: checkTraceId(stringIn(trace_id, 'trace_id')),
