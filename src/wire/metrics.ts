@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { TaskMeter } from '../tasks/task-meter.ts'
+import { createHistogram, type Observe } from './histogram.ts'
 import { createTaskMetrics, type TaskMetricsDeps } from './task-metrics.ts'
 
 /** What the server counts, in Prometheus' text format. Labels hold only names from the catalog, configuration and schema. */
@@ -40,13 +41,15 @@ export function createMetrics(deps: MetricsDeps): Metrics & { readonly tasks: Ta
     registers,
     collect: bytes.fill
   })
-  const seconds = new Histogram({
-    name: 'atelier_request_duration_seconds',
-    help: 'From the request line to the last byte of the answer.',
-    labelNames: ['route', 'provider', 'model'],
-    buckets: [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600],
-    registers
-  })
+  const secondsOf = createHistogram(
+    {
+      name: 'atelier_request_duration_seconds',
+      help: 'From the request line to the last byte of the answer.',
+      buckets: [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600]
+    },
+    registry
+  )
+  const observers = new Map<string, Observe>()
   // A provider may be asked for models that the catalog does not know, by any name.
   const nameOf = (model: string) => (model === '' || deps.models.has(model) ? model : 'other')
   const tasks = createTaskMetrics(registry, nameOf, deps)
@@ -57,8 +60,14 @@ export function createMetrics(deps: MetricsDeps): Metrics & { readonly tasks: Ta
     finished({ route, provider, model: asked, outcome, durationMs, bytes: sizeBytes }) {
       const model = nameOf(asked)
       inFlight -= 1
-      ended.add(`${route} ${provider} ${model} ${outcome}`, () => ({ route, provider, model, outcome }), 1)
-      seconds.observe({ route, provider, model }, durationMs / 1000)
+      const served = `${route} ${provider} ${model}`
+      ended.add(`${served} ${outcome}`, () => ({ route, provider, model, outcome }), 1)
+      let observe = observers.get(served)
+      if (!observe) {
+        observe = secondsOf({ route, provider, model })
+        observers.set(served, observe)
+      }
+      observe(durationMs / 1000)
       bytes.add(route, () => ({ route }), sizeBytes)
     },
     tasks,
