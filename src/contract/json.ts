@@ -39,7 +39,8 @@ export function decodeMessage<Desc extends DescMessage>(type: Desc, json: JsonOb
   const unknown: JsonObject = {}
   const readers = readersOf(type)
   const target = message as unknown as Record<string, unknown>
-  for (const [key, value] of Object.entries(json)) {
+  for (const key of Object.keys(json)) {
+    const value = json[key] ?? null
     if (value === null) continue
     const read = options.without?.includes(key) ? undefined : readers.get(key)
     if (!read?.(target, value, `${options.path ?? ''}${key}`)) unknown[key] = value

@@ -33,11 +33,12 @@ export interface OpenAIOptions {
  */
 export function createOpenAIProvider(options: OpenAIOptions, deps: { client: UpstreamClient }): Provider {
   const headers = lowerCaseNames(options.headers)
+  const configured = Object.values(headers)
   const dialect = options.dialect ?? openaiDialect
 
   async function send(work: Work, attempt: AttemptContext): Promise<AsyncIterable<ProviderEvent>> {
     const { credential } = attempt
-    const context = { provider: options.name, secrets: [credential, ...Object.values(headers)] }
+    const context = { provider: options.name, secrets: [credential, ...configured] }
     const fields = dialect.namesModel ? toWire(work) : withoutModel(toWire(work))
     const form = work.inputs && multipartBody(toForm(fields, work.inputs))
     const sent = {
@@ -82,25 +83,29 @@ export function toWire(work: Work): JsonObject {
       { outcome: 'not_sent' }
     )
   }
-  const {
-    model: _,
-    n: __,
-    size,
-    request_id,
-    strict,
-    on_interrupt,
-    on_disconnect,
-    max_cost_micros,
-    provider_options,
-    partial_images,
-    ...fields
-  } = encodeMessage(GenerateImagesRequestSchema, request)
-  const typed: JsonObject = { model: upstreamModel, ...fields }
+  const fields = encodeMessage(GenerateImagesRequestSchema, request)
+  const typed: JsonObject = { model: upstreamModel }
+  for (const [name, value] of Object.entries(fields)) if (!writtenOtherwise.has(name)) typed[name] = value
+  const { size, partial_images } = fields
   if (size !== undefined) typed[request.sizeSelector.case === 'aspectRatio' ? 'aspect_ratio' : 'size'] = size
   typed.n = n
   if (partial_images) Object.assign(typed, { stream: true, partial_images })
   return request.providerOptions ? { ...typed, ...further, ...typed } : typed
 }
+
+/** What is ours, or stands elsewhere in the body or under another name. */
+const writtenOtherwise: ReadonlySet<string> = new Set([
+  'model',
+  'n',
+  'size',
+  'request_id',
+  'strict',
+  'on_interrupt',
+  'on_disconnect',
+  'max_cost_micros',
+  'provider_options',
+  'partial_images'
+])
 
 function withoutModel({ model: _, ...body }: JsonObject): JsonObject {
   return body
