@@ -1,8 +1,49 @@
 import { expect, test } from 'vitest'
-import { listEvents, mapEvents, openEvents, startingWith, untilOver, untilUnready } from '../../src/events/event-iterators.ts'
+import { forEachEvent, listEvents, mapEvents, openEvents, startingWith, untilOver, untilUnready } from '../../src/events/event-iterators.ts'
 
 test('changes every event', async () => {
   expect(await collect(mapEvents(listEvents([1, 2, 3]), (event) => `${event}`))).toEqual(['1', '2', '3'])
+})
+
+test('takes events that are here one after another without a turn of the loop', async () => {
+  const taken: number[] = []
+  const done = forEachEvent(listEvents([1, 2]), (event) => {
+    taken.push(event)
+    return undefined
+  })
+  expect(taken).toEqual([1, 2])
+  await done
+})
+
+test('takes an event only when the one before it is taken in', async () => {
+  const steps: string[] = []
+  await forEachEvent(listEvents([1, 2]), async (event) => {
+    steps.push(`begins ${event}`)
+    await Promise.resolve()
+    steps.push(`ends ${event}`)
+  })
+  expect(steps).toEqual(['begins 1', 'ends 1', 'begins 2', 'ends 2'])
+})
+
+test('leaves events that cannot be taken, and throws what prevents it', async () => {
+  const left: string[] = []
+  const refuse = () => {
+    throw new Error('no')
+  }
+  await expect(
+    forEachEvent(
+      leavable([1, 2], () => left.push('left')),
+      refuse
+    )
+  ).rejects.toThrow('no')
+  expect(left).toEqual(['left'])
+})
+
+test('throws what events throw instead of taking them', async () => {
+  const failing = openEvents<number>(async () => {
+    throw new Error('broken')
+  })
+  await expect(forEachEvent(failing, () => undefined)).rejects.toThrow('broken')
 })
 
 test('passes events that are here through every layer at once', async () => {

@@ -67,6 +67,22 @@ test('says what a total is made of', () => {
   })
 })
 
+test('tells orders apart that differ in one thing', () => {
+  const asked = { prompt: 'a cat', quality: 'low', size: '1024x1024', n: 1, partial_images: 0 }
+  const orders = [
+    asked,
+    { ...asked, prompt: 'a cat that sleeps on a red sofa' },
+    { ...asked, quality: 'high' },
+    { ...asked, size: '1024x1536' },
+    { ...asked, size: '2048x2048' },
+    { ...asked, n: 2 },
+    { ...asked, partial_images: 2 }
+  ].map((fields) => orderOf('gpt-image-2', fields))
+  const totals = orders.map((order) => estimateCost(order).totalMicros)
+  expect(new Set(totals).size).toBe(orders.length)
+  expect(orders.map((order) => estimateCost(order).totalMicros)).toEqual(totals)
+})
+
 test('each partial image costs 100 output tokens', () => {
   const order = orderOf('gpt-image-2', { quality: 'low', size: '1024x1024', n: 2, partial_images: 3 })
   expect(spell(order).lines).toContainEqual({ description: 'partial images', unit: 'image_output_token', quantity: 600, micros: 18_000 })
