@@ -1,5 +1,5 @@
 import { asBuffer } from './as-buffer.ts'
-import { decodeGroups } from './decode-groups.ts'
+import { decodeGroups, decodeInPlace, stepChars } from './decode-groups.ts'
 import { freeChunk } from './free-chunk.ts'
 
 export interface ConversionOptions {
@@ -25,19 +25,24 @@ export function decodeBase64(chars: AsyncIterable<Uint8Array>, options: Conversi
 /** As strict as `decodeBase64`, for who has the text piece by piece. */
 export interface Base64Decoder {
   /**
-   * The bytes of every group of four characters that is complete by now; may be empty. They are in `target` where that is given and large
-   * enough: of the size of `chars` it always is. Throws a SyntaxError.
+   * The bytes of every group of four characters that is complete by now; may be empty. They are at the beginning of `target` where that is
+   * given and large enough: `decodingRoom` says what always is. Memory behind them may be written to. Throws a SyntaxError.
    */
-  decode(chars: Uint8Array, target?: Buffer): Buffer
+  decode(chars: Uint8Array, target?: Uint8Array): Uint8Array
   /** Throws a SyntaxError where the text ends inside a group. */
   end(): void
+}
+
+/** Room that is enough to decode so many characters, in the fastest way where the memory is for that. */
+export function decodingRoom(charsLength: number): number {
+  return charsLength + 2 * stepChars
 }
 
 export function createBase64Decoder(): Base64Decoder {
   const groups = createGrouping(4)
   let isPadded = false
 
-  function decode(text: Buffer, target: Buffer): number {
+  function decode(text: Buffer, target: Uint8Array): number {
     if (text.length === 0) return 0
     if (isPadded) throw new SyntaxError('invalid base64: characters behind the padding')
     isPadded = text.at(-1) === paddingCharacter
@@ -55,6 +60,9 @@ export function createBase64Decoder(): Base64Decoder {
     decode(chars, target) {
       const { first, others } = groups.take(chars)
       const length = ((first.length + others.length) / 4) * 3
+      // What is padded, or wrong, is for the way that can tell.
+      const isPlain = target !== undefined && !isPadded && first.at(-1) !== paddingCharacter && others.at(-1) !== paddingCharacter
+      if (isPlain && length > 0 && decodeInPlace(first, others, target) === length) return target.subarray(0, length)
       const bytes = target && target.length >= length ? target.subarray(0, length) : Buffer.allocUnsafe(length)
       const start = decode(first, bytes)
       return bytes.subarray(0, start + decode(others, bytes.subarray(start)))

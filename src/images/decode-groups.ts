@@ -5,28 +5,59 @@
  * Every other way leads through a string on V8's heap, and the strings of a few images fill its young generation: clearing that costs more
  * than to decode them.
  */
-export function decodeGroups(text: Buffer, target: Buffer): number {
-  if (!machine) return 0
-  const { memory, decode } = machine
+export function decodeGroups(text: Buffer, target: Uint8Array): number {
+  if (!desk) return 0
+  const { length: deskBytes } = desk
   let written = 0
-  for (let start = 0; start < text.length; start += memoryBytes) {
-    const length = text.copy(memory, 0, start, start + memoryBytes)
-    const end = Math.ceil(length / stepChars) * stepChars
-    memory.fill('A', length, end)
-    if (decode(end) !== 0) return 0
-    written += memory.copy(target, written, 0, (length / 4) * 3)
+  for (let start = 0; start < text.length; start += deskBytes) {
+    const length = text.copy(desk, 0, start, start + deskBytes)
+    if (decodeAt(desk, length) === 0) return 0
+    written += desk.copy(target, written, 0, (length / 4) * 3)
   }
   return written
 }
 
-const pages = 2
-const memoryBytes = pages * 65_536
-const stepChars = 16
+/**
+ * As `decodeGroups`, of a text in two parts, into decoding memory: copies nothing but the text. None, too, where the target is other memory
+ * or smaller than the text and `stepChars` more.
+ */
+export function decodeInPlace(first: Uint8Array, others: Uint8Array, target: Uint8Array): number {
+  const length = first.length + others.length
+  if (length === 0 || target.length < length + stepChars || !machines.has(target.buffer)) return 0
+  target.set(first)
+  target.set(others, first.length)
+  return decodeAt(target, length)
+}
+
+/** Memory that begins at a multiple of every page size and can be decoded into in place. Undefined where the machine cannot do it. */
+export function createDecodingMemory(sizeBytes: number): Buffer | undefined {
+  const pages = Math.ceil(sizeBytes / pageBytes)
+  try {
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble()), { '': { '': memory } })
+    machines.set(memory.buffer, exports as unknown as Machine)
+    return Buffer.from(memory.buffer)
+  } catch {
+    return undefined
+  }
+}
+
+/** Decodes the text at the beginning of decoding memory, which is as long as whole steps of it. Returns how many bytes that makes. */
+function decodeAt(target: Uint8Array, length: number): number {
+  const end = Math.ceil(length / stepChars) * stepChars
+  target.fill(filler, length, end)
+  const isForeign = machines.get(target.buffer)?.decode(target.byteOffset, target.byteOffset + end) !== 0
+  return isForeign ? 0 : (length / 4) * 3
+}
+
+/** How many characters become bytes at once. */
+export const stepChars = 16
+const pageBytes = 65_536
+const filler = 'A'.charCodeAt(0)
 
 interface Machine {
-  memory: Buffer
-  /** Decodes what stands before `end`, a multiple of `stepChars`, to the beginning of the memory. Returns 1 where a character is foreign. */
-  decode(end: number): number
+  /** Decodes what stands between two places in the memory, whole steps, to the first one. Returns 1 where a character is foreign. */
+  decode(start: number, end: number): number
 }
 
 /** The instructions of WebAssembly that it takes; those without a prefix are of 32 bits, the others of 16 bytes at once. */
@@ -52,8 +83,8 @@ const pick = [0xfd, 0x80, 0x02]
 const dotBytes = [0xfd, 0x92, 0x02]
 const dotShorts = [0xfd, 0xba, 0x01]
 
-/** The parameter and the local variables. */
-const [end, from, to, chars, high, foreign, ...constants] = Array.from({ length: 14 }, (_, local) => local) as [
+/** The parameters and the local variables. */
+const [from, end, to, chars, high, foreign, ...constants] = Array.from({ length: 14 }, (_, local) => local) as [
   ...[number, number, number, number, number, number],
   ...[number, number, number, number, number, number, number, number]
 ]
@@ -66,6 +97,7 @@ const [nibble, slash, lowBits, highBits, offsets, pairs, quads, order] = constan
  * kept in variables because V8 would make them anew in each round.
  */
 const code = [
+  ...[...get(from), ...set(to)],
   ...[...vector([0x0f]), ...set(nibble)],
   ...[...vector([0x2f]), ...set(slash)],
   ...[...vector([21, 17, 17, 17, 17, 17, 17, 17, 17, 17, 19, 26, 27, 27, 27, 26]), ...set(lowBits)],
@@ -87,29 +119,16 @@ const code = [
   ...[...get(foreign), ...isAnySet]
 ]
 
-const machine = createMachine()
-
-/** Undefined where there is no WebAssembly, or none with these instructions. */
-function createMachine(): Machine | undefined {
-  try {
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble()))
-    const { memory, decode } = exports as { memory: WebAssembly.Memory } & Pick<Machine, 'decode'>
-    return { memory: Buffer.from(memory.buffer), decode }
-  } catch {
-    return undefined
-  }
-}
-
 function assemble(): Uint8Array<ArrayBuffer> {
   const [integer, bytes] = [0x7f, 0x7b]
-  const body = [2, 2, integer, 3 + constants.length, bytes, ...code, 0x0b]
-  const exported = (name: string, kind: number) => [name.length, ...Buffer.from(name), kind, 0]
+  const body = [2, 1, integer, 3 + constants.length, bytes, ...code, 0x0b]
+  const name = (text: string) => [text.length, ...Buffer.from(text)]
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [1, 0x60, 1, integer, 1, integer]),
+    ...section(1, [1, 0x60, 2, integer, integer, 1, integer]),
+    ...section(2, [1, ...name(''), ...name(''), 2, 0, 0]),
     ...section(3, [1, 0]),
-    ...section(5, [1, 1, pages, pages]),
-    ...section(7, [2, ...exported('memory', 2), ...exported('decode', 0)]),
+    ...section(7, [1, ...name('decode'), 0, 0]),
     ...section(10, [1, ...size(body.length), ...body])
   ])
 }
@@ -121,3 +140,7 @@ function section(id: number, content: readonly number[]): number[] {
 function size(value: number): number[] {
   return value < 128 ? [value] : [(value & 127) | 128, ...size(value >> 7)]
 }
+
+const machines = new WeakMap<ArrayBufferLike, Machine>()
+/** Where text is decoded that is to go to other memory. */
+const desk = createDecodingMemory(2 * pageBytes)

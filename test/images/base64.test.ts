@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decodeBase64, encodeBase64 } from '../../src/images/base64.ts'
+import { createBase64Decoder, decodeBase64, decodingRoom, encodeBase64 } from '../../src/images/base64.ts'
+import { createDecodingMemory } from '../../src/images/decode-groups.ts'
 import { chunkSource, collect, cutAt } from '../support/chunks.ts'
 
 const cuts = fc.array(fc.nat(), { maxLength: 20 })
@@ -22,6 +23,24 @@ test('decodes what Buffer has encoded, wherever chunks are cut', async () => {
     fc.asyncProperty(binary, cuts, async (bytes, places) => {
       const chars = Buffer.from(Buffer.from(bytes).toString('base64'))
       expect(await collect(decodeBase64(chunkSource(cutAt(chars, places))))).toEqual(Buffer.from(bytes))
+    }),
+    { numRuns: 500 }
+  )
+})
+
+test('decodes one chunk behind the other into memory for that, wherever they are cut', () => {
+  const memory = createDecodingMemory(65_536) ?? Buffer.alloc(0)
+  fc.assert(
+    fc.property(binary, cuts, (bytes, places) => {
+      const decoder = createBase64Decoder()
+      let length = 0
+      for (const chars of cutAt(Buffer.from(Buffer.from(bytes).toString('base64')), places)) {
+        const decoded = decoder.decode(chars, memory.subarray(length, length + decodingRoom(chars.length)))
+        if (decoded.length > 0) expect([decoded.buffer === memory.buffer, decoded.byteOffset]).toEqual([true, length])
+        length += decoded.length
+      }
+      decoder.end()
+      expect(memory.subarray(0, length)).toEqual(Buffer.from(bytes))
     }),
     { numRuns: 500 }
   )

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { decodeGroups } from '../../src/images/decode-groups.ts'
+import { createDecodingMemory, decodeGroups, decodeInPlace } from '../../src/images/decode-groups.ts'
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 
@@ -42,4 +42,34 @@ test('finds a foreign character anywhere in a long text', () => {
 
 test('no text makes no bytes', () => {
   expect(decodeGroups(Buffer.alloc(0), Buffer.alloc(0))).toBe(0)
+})
+
+test.each([
+  [0, 3],
+  [3, 0],
+  [3, 9],
+  [0, 12],
+  [3, 48],
+  [3, 98_304],
+  [0, 98_307]
+])('decodes the text of %i and then %i bytes in place', (firstBytes, otherBytes) => {
+  const bytes = bytesOf(firstBytes + otherBytes)
+  const text = Buffer.from(bytes.toString('base64'), 'latin1')
+  const memory = createDecodingMemory(262_144)?.fill(0x55) ?? Buffer.alloc(0)
+  const target = memory.subarray(1001, 1001 + text.length + 16)
+  expect(decodeInPlace(text.subarray(0, (firstBytes / 3) * 4), text.subarray((firstBytes / 3) * 4), target)).toBe(bytes.length)
+  expect(target.subarray(0, bytes.length).equals(bytes)).toBe(true)
+  expect(memory.subarray(0, 1001).every((byte) => byte === 0x55)).toBe(true)
+  expect(memory.subarray(1001 + text.length + 16).every((byte) => byte === 0x55)).toBe(true)
+})
+
+test('decodes nothing in place that is foreign, in other memory, or in less memory than it takes', () => {
+  const text = Buffer.alloc(64, 'z')
+  const memory = createDecodingMemory(65_536) ?? Buffer.alloc(0)
+  const none = Buffer.alloc(0)
+  expect(decodeInPlace(text, none, memory)).toBe(48)
+  expect(decodeInPlace(none, Buffer.alloc(64, '-'), memory)).toBe(0)
+  expect(decodeInPlace(text, none, memory.subarray(0, 79))).toBe(0)
+  expect(decodeInPlace(text, none, Buffer.alloc(200))).toBe(0)
+  expect(decodeInPlace(none, none, memory)).toBe(0)
 })

@@ -24,7 +24,7 @@ export interface AppendedProgress {
 export interface AppendedFile {
   readonly progress: AppendedProgress
   /** Memory for the next bytes, at least as many, to be filled and appended at once. */
-  room(sizeBytes: number): Buffer
+  room(sizeBytes: number): Uint8Array
   /** Takes a copy of the bytes, unless they are at the beginning of the `room`. */
   append(bytes: Uint8Array): void
   /** Resolves when everything is written. */
@@ -42,8 +42,8 @@ export interface AppendedFile {
 export function createAppendedFile(options: AppendedFileOptions, deps: { buffers: StepBuffers }): AppendedFile {
   const { path, isNameless, changed } = options
   const { buffers } = deps
-  const full: Buffer[] = []
-  let last = empty
+  const full: Uint8Array[] = []
+  let last: Uint8Array = empty
   let lastBytes = 0
   const progress: { -readonly [Key in keyof AppendedProgress]: AppendedProgress[Key] } = {
     writtenBytes: 0,
@@ -96,7 +96,7 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
     }
   }
 
-  async function writeStep(descriptor: number, step: Buffer): Promise<void> {
+  async function writeStep(descriptor: number, step: Uint8Array): Promise<void> {
     const blocks = step.subarray(0, step.length - (step.length % blockBytes))
     const isWorthIt = blocks.length >= leastDirectBytes
     const position = progress.writtenBytes
@@ -174,7 +174,7 @@ export function createAppendedFile(options: AppendedFileOptions, deps: { buffers
   }
 }
 
-const empty: Buffer = Buffer.alloc(0)
+const empty = new Uint8Array()
 
 /** A multiple of every block size: past the page cache go whole blocks only. */
 const blockBytes = 4096
@@ -205,7 +205,7 @@ async function readExactly(descriptor: number, position: number, length: number)
 }
 
 /** Returns how much was written: nothing where the file system wants it otherwise. */
-async function writeDirect(descriptor: number, blocks: Buffer, position: number): Promise<number> {
+async function writeDirect(descriptor: number, blocks: Uint8Array, position: number): Promise<number> {
   try {
     return (await writeSome(descriptor, blocks, 0, blocks.length, position)).bytesWritten
   } catch (error) {
@@ -215,7 +215,7 @@ async function writeDirect(descriptor: number, blocks: Buffer, position: number)
 }
 
 /** A disk that is nearly full, or a signal, cuts a write short. */
-async function writeAll(descriptor: number, bytes: Buffer, from: number, position: number): Promise<void> {
+async function writeAll(descriptor: number, bytes: Uint8Array, from: number, position: number): Promise<void> {
   for (let done = from; done < bytes.length; ) {
     done += (await writeSome(descriptor, bytes, done, bytes.length - done, position + done)).bytesWritten
   }

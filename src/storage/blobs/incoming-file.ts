@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createBase64Decoder } from '../../images/base64.ts'
+import { createBase64Decoder, decodingRoom } from '../../images/base64.ts'
 import type { ImageBody } from '../../images/image-body.ts'
 import { diskFailed, onDisk } from '../storage-failed.ts'
 import { type AppendedFile, createAppendedFile } from './appended-file.ts'
@@ -83,7 +83,7 @@ export function takeIntoFile(image: ImageBody, options: IncomingFileOptions, dep
 
   function keep(chunk: Uint8Array): void {
     try {
-      const bytes = decoder ? decoder.decode(chunk, file.room(chunk.length)) : chunk
+      const bytes = decoder ? decoder.decode(chunk, file.room(decodingRoom(chunk.length))) : chunk
       recognition.add(bytes)
       sizeBytes += bytes.length
       hash?.update(bytes)
