@@ -45,7 +45,7 @@ export function createBase64Decoder(): Base64Decoder {
   function decode(text: Buffer, target: Uint8Array): number {
     if (text.length === 0) return 0
     if (isPadded) throw new SyntaxError('invalid base64: characters behind the padding')
-    isPadded = text.at(-1) === paddingCharacter
+    isPadded = endsPadded(text)
     const padding = !isPadded ? 0 : text.at(-2) === paddingCharacter ? 2 : 1
     const done = text.length < leastFastChars ? 0 : decodeGroups(isPadded ? text.subarray(0, -4) : text, target)
     const length = (text.length / 4) * 3 - padding
@@ -61,8 +61,8 @@ export function createBase64Decoder(): Base64Decoder {
       const { first, others } = groups.take(chars)
       const length = ((first.length + others.length) / 4) * 3
       // What is padded, or wrong, is for the way that can tell.
-      const isPlain = target !== undefined && !isPadded && first.at(-1) !== paddingCharacter && others.at(-1) !== paddingCharacter
-      if (isPlain && length > 0 && decodeInPlace(first, others, target) === length) return target.subarray(0, length)
+      const isPlain = target !== undefined && !isPadded && !endsPadded(first) && !endsPadded(others)
+      if (isPlain && decodeInPlace(first, others, target) === length) return target.subarray(0, length)
       const bytes = target && target.length >= length ? target.subarray(0, length) : Buffer.allocUnsafe(length)
       const start = decode(first, bytes)
       return bytes.subarray(0, start + decode(others, bytes.subarray(start)))
@@ -89,6 +89,10 @@ export function encodeBase64(bytes: AsyncIterable<Uint8Array>, options: Conversi
     },
     finish: () => Buffer.from(groups.rest().toString('base64'), 'latin1')
   })
+}
+
+function endsPadded(text: Buffer): boolean {
+  return text[text.length - 1] === paddingCharacter
 }
 
 const empty = Buffer.alloc(0)
