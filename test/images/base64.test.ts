@@ -46,6 +46,13 @@ test('decodes one chunk behind the other into memory for that, wherever they are
   )
 })
 
+test('refuses text behind the padding in memory for decoding too', () => {
+  const memory = createDecodingMemory(65_536) ?? Buffer.alloc(0)
+  const decoder = createBase64Decoder()
+  expect(decoder.decode(Buffer.from('AAAAAA=='), memory).length).toBe(4)
+  expect(() => decoder.decode(Buffer.from('AAAA'), memory)).toThrow(SyntaxError)
+})
+
 test('refuses text with one foreign character, wherever chunks are cut', async () => {
   const foreign = fc.constantFrom(...'-_ \n\r\t"\\.=é'.split(''))
   await fc.assert(
