@@ -265,16 +265,22 @@ test('a request id is one execution over every protocol', () => {
   expect(gateway.upstreamCalls('a keyed fish')).toBe(1)
 })
 
-test.each(protocols)('with tasks: off %s refuses a request id as REST does', async (_, transport) => {
+test.each(protocols)('with tasks: off %s refuses a request id as REST does its header', async (_, transport) => {
   await using atelier = await startAtelier({ settings: { tasks: 'off' } })
   const asked = {
     rest: { model: 'sketch', prompt: 'a fish' },
     headers: { 'idempotency-key': 'one' },
     rpc: { modelSelector: sketch, prompt: 'a fish', requestId: 'one' }
   }
-  const overRest = await askRest(asked, atelier)
-  expect(overRest).toMatchObject({ reason: 'IDEMPOTENCY_UNAVAILABLE', status: 400, mayRetry: false })
-  expect(await askRpc(asked, transport(atelier.url, atelier.apiKey))).toEqual(overRest)
+  const refusal = (param: string) => ({
+    reason: 'IDEMPOTENCY_UNAVAILABLE',
+    status: 400,
+    param,
+    message: `${param} cannot be honoured: this server keeps no tasks, so a repeated request would be executed and billed again`,
+    mayRetry: false
+  })
+  expect(await askRest(asked, atelier)).toMatchObject(refusal('Idempotency-Key'))
+  expect(await askRpc(asked, transport(atelier.url, atelier.apiKey))).toMatchObject(refusal('request_id'))
 })
 
 test('the cases reach success, warnings and every kind of error', async () => {
