@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { startSharedStorage } from '../test/support/shared-storage.ts'
 import { createGuardedKey } from './guarded-key.ts'
 import { freePort, runProcess } from './run-process.ts'
-import { sharedStorageProblem, startSharedStorage } from './shared-storage.ts'
+import { sharedStorageProblem } from './shared-storage-problem.ts'
 import type { RunningTarget, StartOptions, Target } from './targets.ts'
 
 const atelier: Target = {
@@ -38,12 +39,15 @@ const atelierPostgres: Target = {
   unavailable: sharedStorageProblem,
   async start(options) {
     await using parts = new AsyncDisposableStack()
-    const storage = parts.use(await startSharedStorage())
+    const storage = parts.use(await startSharedStorage({ settings: ownSettings }))
     const running = parts.use(await startGuarded(options, storage.environment))
     const owned = parts.move()
     return { ...running, [Symbol.asyncDispose]: () => owned.disposeAsync() }
   }
 }
+
+/** Those that PostgreSQL comes with, where the tests have others. */
+const ownSettings = ['shared_buffers=128MB', 'deadlock_timeout=1s']
 
 /** This gateway, from what it does least to what it does most. */
 export const atelierTargets: readonly Target[] = [atelier, atelierTasks, atelierGuarded, atelierPostgres]

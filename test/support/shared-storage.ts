@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { startPostgres } from './postgres.ts'
 import { startS3 } from './s3.ts'
 
-/** An empty database, a bucket and a master key that several servers may share. */
-export async function startSharedStorage(): Promise<AsyncDisposable & { environment: Record<string, string> }> {
+/** An empty database, a bucket and a master key that several servers may share; `settings` are PostgreSQL's. */
+export async function startSharedStorage(
+  options: { settings?: string[] } = {}
+): Promise<AsyncDisposable & { environment: Record<string, string> }> {
   await using parts = new AsyncDisposableStack()
-  const postgres = parts.use(await startPostgres())
+  const postgres = parts.use(await startPostgres(options))
   const s3 = parts.use(await startS3())
   const environment = {
     DATABASE_URL: await postgres.createDatabase(),

@@ -67,17 +67,19 @@ describe.each(binaryTransports)('%s', (_, transport) => {
   })
 })
 
+const grpcCall = {
+  ':method': 'POST',
+  ':path': '/atelier.v1.ImageService/GenerateImages',
+  'content-type': 'application/grpc+proto',
+  te: 'trailers',
+  authorization: 'Bearer key'
+}
+
 test('frees nothing that a client has not made room for, and sends it whole when it has', async () => {
   const chunks = chunksOfImage()
   const { url } = await startRpcServer({ generateImages: () => events(chunks, true) })
   const session = connectHttp2(url, { settings: { initialWindowSize: 1000 } })
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': '/atelier.v1.ImageService/GenerateImages',
-    'content-type': 'application/grpc+proto',
-    te: 'trailers',
-    authorization: 'Bearer key'
-  })
+  const stream = session.request(grpcCall)
   const message = toBinary(GenerateImagesRequestSchema, create(GenerateImagesRequestSchema, { prompt: 'a cat' }))
   stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]))
   await new Promise((resolve) => stream.once('response', resolve))
@@ -94,13 +96,7 @@ test('frees nothing of what a client that goes away has not taken', async () => 
   const chunks = chunksOfImage()
   const { url } = await startRpcServer({ generateImages: () => events(chunks, true) })
   const session = connectHttp2(url, { settings: { initialWindowSize: 1000 } })
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': '/atelier.v1.ImageService/GenerateImages',
-    'content-type': 'application/grpc+proto',
-    te: 'trailers',
-    authorization: 'Bearer key'
-  })
+  const stream = session.request(grpcCall)
   stream.on('error', () => undefined)
   stream.end(Buffer.from([0, 0, 0, 0, 0]))
   await new Promise((resolve) => stream.once('response', resolve))
